@@ -1,0 +1,60 @@
+/* limits.h - every maximum of the server in one place, with its unit.
+ *
+ * FM_LIMIT_MAP holds the limits of one function: they can be given at upload, are shown in its
+ * metadata, and are bounded by a ceiling that the configuration can move.  The constants below it
+ * bound the server's own structures. */
+#pragma once
+
+#include "base/base.h"
+#include "base/units.h"
+
+/* clang-format off */
+#define FM_LIMIT_MAP(X)                                                                            \
+    /* name         unit   default         min           ceiling   what it bounds, per call */     \
+    X(wall_ms,      MS,    60000,          1,            3600000,  "time from arrival to the end") \
+    X(cpu_ms,       MS,    10000,          1,            3600000,  "CPU time of the guest")        \
+    X(memory_bytes, BYTES, 64 * FM_MIB,    64 * FM_KIB,  FM_GIB,   "linear memory")                \
+    X(input_bytes,  BYTES, 16 * FM_MIB,    0,            FM_GIB,   "input")                        \
+    X(output_bytes, BYTES, 16 * FM_MIB,    0,            FM_GIB,   "output")                       \
+    X(log_bytes,    BYTES, 64 * FM_KIB,    0,            16 * FM_MIB, "standard error and log lines") \
+    X(concurrency,  NONE,  1000,           1,            10000,    "calls of the function at once") \
+    X(chain_fanout, NONE,  1000,           0,            100000,   "calls that one call chains")   \
+    X(chain_depth,  NONE,  32,             0,            1000,     "calls above one another")
+/* clang-format on */
+
+struct fm_limits {
+#define X(name, unit, initial, min, ceiling, what) uint64_t name;
+    FM_LIMIT_MAP(X)
+#undef X
+};
+
+/* One row of the table as data, for whatever walks it (JSON, query parameters, --help). */
+struct fm_limit_row {
+    const char *name;
+    const char *what;
+    enum fm_unit unit;
+    uint64_t initial;
+    uint64_t min;
+    uint64_t ceiling;
+    size_t offset; /* of its uint64_t in struct fm_limits */
+};
+
+extern const struct fm_limit_row fm_limit_rows[];
+extern const size_t fm_limit_rows_count;
+
+void fm_limits_defaults(struct fm_limits *limits);
+void fm_limits_ceilings(struct fm_limits *limits);
+uint64_t *fm_limits_at(struct fm_limits *limits, const struct fm_limit_row *row);
+const struct fm_limit_row *fm_limit_row_find(const char *name); /* NULL: no such limit */
+
+/* Names of users and functions: [A-Za-z0-9][A-Za-z0-9._-]{0,63} */
+#define FM_NAME_LENGTH_MAX 64
+
+#define FM_MODULE_BYTES_MAX_DEFAULT (64 * FM_MIB)    /* an uploaded module */
+#define FM_GUEST_STACK_BYTES_DEFAULT FM_MIB          /* a guest's call stack */
+#define FM_TABLE_ELEMENTS_MAX 100000                 /* entries of a guest's tables */
+#define FM_BACKTRACE_FRAMES_MAX 32                   /* frames shown of a trap */
+#define FM_SLICE_NS FM_NS_PER_MS                     /* guest time before others get their turn */
+#define FM_GUEST_IOVECS_MAX 1024                     /* buffers of one fd_read or fd_write */
+#define FM_GUEST_SUBSCRIPTIONS_MAX 1024              /* of one poll_oneoff or poll */
+#define FM_GUEST_RANDOM_BYTES_PER_TURN (64 * FM_KIB) /* of a random_get, before others run */

@@ -1,0 +1,410 @@
+/* run.c - `faasm run`: one module, once, without a server.
+ *
+ * The same guest layer as the server's, so that what runs here runs there: a call is made, its
+ * streams lead to this process's own descriptors, and a loop of our own stands in for the
+ * scheduler. A ticker thread advances the engine's clock, by which the limits are enforced. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/buffer.h"
+#include "base/clock.h"
+#include "call/call.h"
+#include "cmd/cmd.h"
+#include "engine/engine.h"
+#include "engine/module.h"
+#include "guest/guest.h"
+
+#define VERB "run"
+#define ENV_MAX 1024 /* --env options */
+
+struct run {
+    const char *path;
+    struct fm_limits limits;
+    bool cpu_limited; /* --limit cpu_ms was given; by default only memory is limited here */
+    bool wall_limited;
+    const char *env[ENV_MAX + 1];
+    size_t env_count;
+    const char *const *args;
+    size_t args_count;
+
+    struct fm_engine *engine;
+    struct fm_module *module;
+    struct fm_version *version;
+    struct fm_call *call;
+    struct fm_guest *guest;
+    struct fm_buffer input;
+    uint64_t cpu_start_ns;
+    pthread_t ticker;
+    bool ticking;
+    atomic_bool stop;
+};
+
+/* --- streams ---------------------------------------------------------------------------------- */
+
+static int write_all(int fd, const uint8_t *data, size_t bytes)
+{
+    while (bytes > 0) {
+        ssize_t written = write(fd, data, bytes);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0)
+            return FM_ERR_IO;
+        data += written;
+        bytes -= (size_t)written;
+    }
+    return 0;
+}
+
+/* A command reads its input as it comes; the offset is where it has got to. */
+static int64_t read_stream(struct fm_call *call, uint64_t offset, uint8_t *data, size_t bytes)
+{
+    (void)call;
+    (void)offset;
+    for (;;) {
+        ssize_t got = read(STDIN_FILENO, data, bytes);
+        if (got >= 0)
+            return got;
+        if (errno != EINTR)
+            return FM_ERR_IO;
+    }
+}
+
+static int write_stream(struct fm_call *call, const uint8_t *data, size_t bytes)
+{
+    (void)call;
+    return write_all(STDOUT_FILENO, data, bytes);
+}
+
+static void log_stream(struct fm_call *call, const uint8_t *data, size_t bytes)
+{
+    if (write_all(STDERR_FILENO, data, bytes) != 0)
+        call->log_truncated = true;
+}
+
+static const struct fm_call_io io_streamed = {read_stream, write_stream, log_stream};
+
+static int64_t read_whole(struct fm_call *call, uint64_t offset, uint8_t *data, size_t bytes)
+{
+    return fm_call_io_memory.read_input(call, offset, data, bytes);
+}
+
+/* Native functions ask for their input's size, so it is read before they start. */
+static const struct fm_call_io io_whole = {read_whole, write_stream, log_stream};
+
+static int read_descriptor(int fd, struct fm_buffer *buffer, const char *name,
+                           struct fm_error *error)
+{
+    for (;;) {
+        int failed = fm_buffer_reserve(buffer, 64 * FM_KIB);
+        if (failed == FM_ERR_TOO_LARGE) /* the last piece before the ceiling */
+            failed = fm_buffer_reserve(buffer, buffer->length_max - buffer->length);
+        if (failed)
+            return fm_error_set(error, failed, "cannot read '%s': %s", name,
+                                fm_err_meaning(failed));
+        size_t room = buffer->capacity - buffer->length;
+        room = (size_t)fm_min_u64(room, buffer->length_max - buffer->length);
+        uint8_t beyond; /* at the ceiling: only the end of the file may follow */
+        ssize_t got = read(fd, room ? buffer->data + buffer->length : &beyond, room ? room : 1);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return fm_error_errno(error, errno, "cannot read '%s'", name);
+        if (got == 0)
+            return 0;
+        if (room == 0)
+            return fm_error_set(error, FM_ERR_TOO_LARGE, "'%s' is larger than %zu bytes", name,
+                                buffer->length_max);
+        buffer->length += (size_t)got;
+    }
+}
+
+/* --- the stages ------------------------------------------------------------------------------- */
+
+static int compile(struct run *run, struct fm_error *error)
+{
+    struct fm_buffer wasm;
+    fm_buffer_init(&wasm, FM_MODULE_BYTES_MAX_DEFAULT);
+    int fd = open(run->path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return fm_error_errno(error, errno, "cannot read '%s'", run->path);
+    int failed = read_descriptor(fd, &wasm, run->path, error);
+    (void)close(fd); /* only read */
+    if (!failed) {
+        struct fm_error cause = {0};
+        failed = fm_module_compile(run->engine, wasm.data, wasm.length, &run->module, &cause);
+        if (failed)
+            failed = fm_error_set(error, failed, "'%s': %s", run->path, cause.text);
+    }
+    fm_buffer_done(&wasm);
+    return failed;
+}
+
+static int make_version(struct run *run, struct fm_error *error)
+{
+    struct fm_arena arena;
+    fm_arena_init(&arena, 16 * FM_MIB);
+    const char *slash = strrchr(run->path, '/');
+    struct fm_version version = {
+        .user = "run",
+        .function = slash ? slash + 1 : run->path,
+        .id = "0",
+        .limits = run->limits,
+        .env = run->env,
+        .env_count = run->env_count,
+        .args = run->args,
+        .args_count = run->args_count,
+    };
+    struct fm_error cause = {0};
+    int failed = fm_guest_classify(run->module, &arena, &version.facts, &cause);
+    if (!failed)
+        failed = fm_guest_prepare(run->module, version.facts.abi, &cause);
+    if (failed)
+        failed = fm_error_set(error, failed, "'%s': %s", run->path, cause.text);
+    if (!failed && fm_version_new(&version, &run->version) != 0)
+        failed = fm_error_set(error, FM_ERR_NOMEM, "out of memory");
+    fm_arena_done(&arena);
+    return failed;
+}
+
+static int make_call(struct run *run, struct fm_error *error)
+{
+    if (fm_call_new(run->version, &run->call) != 0)
+        return fm_error_set(error, FM_ERR_NOMEM, "out of memory");
+    struct fm_call *call = run->call;
+    call->owner = run;
+    call->io = &io_streamed;
+    if (run->version->facts.abi != FM_ABI_WASI) {
+        call->io = &io_whole;
+        fm_buffer_init(&run->input, (size_t)run->limits.input_bytes);
+        /* Nobody types the input of a function: at a terminal it is empty. */
+        int failed = isatty(STDIN_FILENO)
+                         ? 0
+                         : read_descriptor(STDIN_FILENO, &run->input, "standard input", error);
+        if (failed)
+            return failed;
+        call->input = run->input.data;
+        call->input_bytes = run->input.length;
+    }
+    call->created_real_ns = fm_clock_real_ns();
+    call->created_ns = fm_clock_monotonic_ns();
+    call->deadline_ns =
+        run->wall_limited ? call->created_ns + run->limits.wall_ms * FM_NS_PER_MS : UINT64_MAX;
+    return 0;
+}
+
+static int on_tick(void *data)
+{
+    struct fm_call *call = data;
+    struct run *run = call->owner;
+    if (fm_clock_monotonic_ns() >= call->deadline_ns)
+        return FM_ERR_DEADLINE;
+    if (run->cpu_limited &&
+        fm_clock_thread_cpu_ns() - run->cpu_start_ns > run->limits.cpu_ms * FM_NS_PER_MS) {
+        fm_call_fail_limit(call, "cpu_ms", run->limits.cpu_ms);
+        return FM_ERR_GUEST_LIMIT;
+    }
+    return 0;
+}
+
+static void *tick(void *data)
+{
+    struct run *run = data;
+    while (!atomic_load(&run->stop)) {
+        const struct timespec millisecond = {.tv_nsec = (long)FM_NS_PER_MS};
+        (void)nanosleep(&millisecond, NULL); /* the tick itself; early is fine */
+        fm_engine_tick(run->engine);
+    }
+    return NULL;
+}
+
+static void sleep_until(uint64_t until_ns)
+{
+    if (until_ns == UINT64_MAX) {
+        (void)pause(); /* waits for ever, as it asked; a signal ends the process */
+        return;
+    }
+    const struct timespec until = {.tv_sec = (time_t)(until_ns / FM_NS_PER_S),
+                                   .tv_nsec = (long)(until_ns % FM_NS_PER_S)};
+    (void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL); /* early is fine */
+}
+
+static int execute(struct run *run, struct fm_error *error)
+{
+    struct fm_call *call = run->call;
+    if (run->cpu_limited || run->wall_limited) {
+        if (pthread_create(&run->ticker, NULL, tick, run) != 0)
+            return fm_error_set(error, FM_ERR_BUSY, "cannot start a thread");
+        run->ticking = true;
+    }
+    if (fm_guest_new(call, run->module, on_tick, &run->guest) != 0)
+        return fm_error_set(error, FM_ERR_NOMEM, "out of memory");
+
+    run->cpu_start_ns = fm_clock_thread_cpu_ns();
+    fm_call_set_state(call, FM_CALL_RUNNING, fm_clock_monotonic_ns());
+    for (;;) {
+        enum fm_guest_state state = fm_guest_run(run->guest);
+        if (state == FM_GUEST_DONE)
+            break;
+        if (state != FM_GUEST_PARKED)
+            continue;
+        struct fm_guest_wait wait;
+        fm_guest_wait(run->guest, &wait);
+        if (call->deadline_ns < wait.until_ns) {
+            sleep_until(call->deadline_ns);
+            fm_call_fail(call, FM_ERR_DEADLINE, NULL);
+            break;
+        }
+        sleep_until(wait.until_ns);
+    }
+    run->guest = fm_guest_free(run->guest);
+    fm_call_set_state(call, FM_CALL_DONE, fm_clock_monotonic_ns());
+    return 0;
+}
+
+/* What the shell sees: the module's own exit code; for other ends a message and one of ours. */
+static int report(const struct run *run)
+{
+    const struct fm_call *call = run->call;
+    if (call->error == 0 || call->error == FM_ERR_GUEST_EXIT)
+        return call->exit_code & 0xff;
+    (void)fprintf(stderr, "faasm: %s: '%s': %s%s%s%s%s\n", VERB, run->path,
+                  fm_err_meaning(call->error), call->trap[0] ? ": " : "", call->trap,
+                  call->detail[0] ? ": " : "", call->detail);
+    if (call->backtrace[0])
+        (void)fprintf(stderr, "%s", call->backtrace);
+    if (call->chains_count > 0)
+        (void)fprintf(stderr, "faasm: %s: chained calls were not run\n", VERB);
+    return fm_err_exit_code(call->error);
+}
+
+static void run_done(struct run *run)
+{
+    run->guest = fm_guest_free(run->guest);
+    if (run->ticking) {
+        atomic_store(&run->stop, true);
+        (void)pthread_join(run->ticker, NULL); /* our own thread: cannot fail */
+    }
+    if (run->call)
+        fm_call_free(run->call);
+    fm_buffer_done(&run->input);
+    fm_version_free(run->version);
+    fm_module_free(run->module);
+    fm_engine_free(run->engine);
+}
+
+/* --- arguments -------------------------------------------------------------------------------- */
+
+static int parse_limit(struct run *run, const char *text)
+{
+    char name[32];
+    const char *equals = strchr(text, '=');
+    size_t length = equals ? (size_t)(equals - text) : 0;
+    if (!equals || length >= sizeof(name))
+        return fm_cmd_usage(VERB, "--limit wants NAME=VALUE, not '%s'", text);
+    memcpy(name, text, length);
+    name[length] = '\0';
+    const struct fm_limit_row *row = fm_limit_row_find(name);
+    if (!row)
+        return fm_cmd_usage(VERB, "no limit is called '%s'", name);
+    uint64_t value = 0;
+    if (fm_units_parse(equals + 1, row->unit, &value) != 0)
+        return fm_cmd_usage(VERB, "'%s' is no value for %s", equals + 1, name);
+    if (value < row->min || value > row->ceiling)
+        return fm_cmd_usage(VERB, "%s must be from %llu to %llu", name,
+                            (unsigned long long)row->min, (unsigned long long)row->ceiling);
+    *fm_limits_at(&run->limits, row) = value;
+    run->cpu_limited |= strcmp(name, "cpu_ms") == 0;
+    run->wall_limited |= strcmp(name, "wall_ms") == 0;
+    return 0;
+}
+
+static int parse(struct run *run, int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"env", required_argument, NULL, 'e'},
+        {"limit", required_argument, NULL, 'l'},
+        {NULL, 0, NULL, 0},
+    };
+    fm_limits_defaults(&run->limits);
+    run->limits.input_bytes = FM_GIB; /* of a file that is the user's own */
+    opterr = 0;
+    optind = 1;
+    for (;;) {
+        int option = getopt_long(argc, argv, "+", options, NULL);
+        if (option == -1)
+            break;
+        if (option == 'e') {
+            if (!strchr(optarg, '=') || optarg[0] == '=')
+                return fm_cmd_usage(VERB, "--env wants NAME=VALUE, not '%s'", optarg);
+            if (run->env_count == ENV_MAX)
+                return fm_cmd_usage(VERB, "more than %d --env", ENV_MAX);
+            run->env[run->env_count++] = optarg;
+        } else if (option == 'l') {
+            int failed = parse_limit(run, optarg);
+            if (failed)
+                return failed;
+        } else {
+            return fm_cmd_usage(VERB, "bad option '%s'", argv[optind - 1]);
+        }
+    }
+    if (optind == argc)
+        return fm_cmd_usage(VERB, "which module?");
+    run->path = argv[optind];
+    run->args = (const char *const *)&argv[optind + 1];
+    run->args_count = (size_t)(argc - optind - 1);
+    return 0;
+}
+
+static int run_verb(int argc, char **argv)
+{
+    struct run run = {0};
+    int usage = parse(&run, argc, argv);
+    if (usage)
+        return usage;
+
+    struct fm_engine_config config;
+    fm_engine_config_init(&config, false);
+    config.memory_bytes_max = run.limits.memory_bytes;
+    struct fm_error error = {0};
+    int failed = fm_engine_new(&config, &run.engine, &error);
+    if (!failed)
+        failed = fm_guest_imports_add(run.engine, &error);
+    if (!failed)
+        failed = compile(&run, &error);
+    if (!failed)
+        failed = make_version(&run, &error);
+    if (!failed)
+        failed = make_call(&run, &error);
+    if (!failed)
+        failed = execute(&run, &error);
+    int code = failed ? fm_cmd_fail(VERB, &error) : report(&run);
+    run_done(&run);
+    return code;
+}
+
+const struct fm_verb fm_verb_run = {
+    .name = VERB,
+    .summary = "run one module once, without a server",
+    .usage =
+        "Usage: faasm run [OPTION...] FILE.wasm [ARG...]\n"
+        "\n"
+        "Runs a module once, as the server would: standard input is the function's input, "
+        "standard\n"
+        "output its output, standard error its log; the exit code is the module's own.\n"
+        "\n"
+        "  --env NAME=VALUE    an environment variable (may be given several times)\n"
+        "  --limit NAME=VALUE  a limit: memory_bytes, cpu_ms, wall_ms; by default 64MiB of memory\n"
+        "                      and no bound on time\n"
+        "\n"
+        "FILE may also be in the text format. Calls that the function chains are not run.\n",
+    .run = run_verb,
+};

@@ -1,0 +1,146 @@
+/* module.c - from WebAssembly to machine code, and from a file of machine code into memory.
+ *
+ * Compiling happens where nothing else runs (the compile process, tools); the server only loads
+ * what that produced.  A loaded module is mapped from its file: its code and the initial content of
+ * its memory are the page cache's pages, shared by whoever maps the same file. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/private.h"
+
+static struct fm_module *module_new(struct fm_engine *engine)
+{
+    struct fm_module *module = calloc(1, sizeof(*module));
+    if (module)
+        module->engine = engine;
+    return module;
+}
+
+/* A valid module that needs what is switched off is another mistake than a malformed one.  The
+ * validator names the proposal in its text. */
+static int compile_error_of(struct fm_error *error)
+{
+    static const char *const lacking[] = {
+        "must be enabled",   "is not enabled",    "feature required", "not supported",
+        "multiple memories", "exceeds the limit", "too large for",
+    };
+    for (size_t i = 0; i < FM_ARRAY_LENGTH(lacking); i++)
+        if (strstr(error->text, lacking[i]))
+            return FM_ERR_UNSUPPORTED_MODULE;
+    return FM_ERR_BAD_MODULE;
+}
+
+static int compile_failed(wasmtime_error_t *cause, struct fm_error *error)
+{
+    struct fm_error found = {0};
+    (void)fm_engine_error(&found, FM_ERR_BAD_MODULE, "", cause);
+    if (strstr(found.text, "legacy_exceptions") || strstr(found.text, "legacy exceptions"))
+        return fm_error_set(error, FM_ERR_UNSUPPORTED_MODULE,
+                            "the module uses the legacy form of exception handling (try/catch), "
+                            "which is not supported; compile it with the final form (exnref), "
+                            "with clang: -mllvm -wasm-use-legacy-eh=false");
+    return fm_error_set(error, compile_error_of(&found), "%s", found.text);
+}
+
+/* Text starts with `(`, `;` or white space; binary modules start with a NUL. */
+static bool is_text(const uint8_t *wasm, size_t bytes)
+{
+    return bytes > 0 && strchr("(; \t\r\n", wasm[0]) != NULL && wasm[0] != '\0';
+}
+
+int fm_module_compile(struct fm_engine *engine, const uint8_t *wasm, size_t bytes,
+                      struct fm_module **ret_module, struct fm_error *error)
+{
+    struct fm_module *module = module_new(engine);
+    if (!module)
+        return fm_error_set(error, FM_ERR_NOMEM, "out of memory");
+    wasm_byte_vec_t binary = {0};
+    wasmtime_error_t *failed = NULL;
+    if (is_text(wasm, bytes)) {
+        failed = wasmtime_wat2wasm((const char *)wasm, bytes, &binary);
+        if (!failed)
+            failed = wasmtime_module_new(engine->wasm, (const uint8_t *)binary.data, binary.size,
+                                         &module->wasm);
+        wasm_byte_vec_delete(&binary);
+    } else {
+        failed = wasmtime_module_new(engine->wasm, wasm, bytes, &module->wasm);
+    }
+    if (failed) {
+        fm_module_free(module);
+        return compile_failed(failed, error);
+    }
+    *ret_module = module;
+    return 0;
+}
+
+int fm_module_serialize(const struct fm_module *module, uint8_t **ret_data, size_t *ret_bytes,
+                        struct fm_error *error)
+{
+    wasm_byte_vec_t image;
+    wasmtime_error_t *failed = wasmtime_module_serialize(module->wasm, &image);
+    if (failed)
+        return fm_engine_error(error, FM_ERR_INTERNAL, "cannot serialize", failed);
+    uint8_t *data = malloc(image.size ? image.size : 1);
+    if (data) {
+        memcpy(data, image.data, image.size);
+        *ret_data = data;
+        *ret_bytes = image.size;
+    }
+    wasm_byte_vec_delete(&image);
+    return data ? 0 : fm_error_set(error, FM_ERR_NOMEM, "out of memory");
+}
+
+int fm_module_load(struct fm_engine *engine, const char *path, struct fm_module **ret_module,
+                   struct fm_error *error)
+{
+    struct fm_module *module = module_new(engine);
+    if (!module)
+        return fm_error_set(error, FM_ERR_NOMEM, "out of memory");
+    wasmtime_error_t *failed = wasmtime_module_deserialize_file(engine->wasm, path, &module->wasm);
+    if (failed) {
+        fm_module_free(module);
+        return fm_engine_error(error, FM_ERR_CONFLICT, path, failed);
+    }
+    *ret_module = module;
+    return 0;
+}
+
+int fm_module_prepare(struct fm_module *module, bool stub_missing, struct fm_error *error)
+{
+    FM_ASSERT(!module->pre);
+    wasmtime_linker_t *linker = module->engine->linker;
+    wasmtime_linker_t *own = NULL;
+    wasmtime_error_t *failed = NULL;
+    if (stub_missing) {
+        own = wasmtime_linker_clone(linker); /* the stubs are this module's alone */
+        linker = own;
+        failed = wasmtime_linker_define_unknown_imports_as_traps(linker, module->wasm);
+    }
+    if (!failed)
+        failed = wasmtime_linker_instantiate_pre(linker, module->wasm, &module->pre);
+    if (own)
+        wasmtime_linker_delete(own);
+    if (failed)
+        return fm_engine_error(error, FM_ERR_UNSUPPORTED_MODULE, "", failed);
+    return 0;
+}
+
+struct fm_module *fm_module_free(struct fm_module *module)
+{
+    if (!module)
+        return NULL;
+    if (module->pre)
+        wasmtime_instance_pre_delete(module->pre);
+    if (module->wasm)
+        wasmtime_module_delete(module->wasm);
+    free(module);
+    return NULL;
+}
+
+size_t fm_module_image_bytes(const struct fm_module *module)
+{
+    void *start = NULL;
+    void *end = NULL;
+    wasmtime_module_image_range(module->wasm, &start, &end);
+    return (size_t)((char *)end - (char *)start);
+}

@@ -1,0 +1,32 @@
+/* private.h - what the files of engine/ share among themselves. */
+#pragma once
+
+#include "engine/engine.h"
+#include "engine/module.h"
+#include "engine/wt.h"
+
+struct fm_engine {
+    wasm_engine_t *wasm;
+    wasmtime_linker_t *linker; /* every import of every table */
+    struct fm_engine_config config;
+    bool scanning; /* page scanning is built in and on (scan.c) */
+};
+
+struct fm_module {
+    struct fm_engine *engine;
+    wasmtime_module_t *wasm;
+    wasmtime_instance_pre_t *pre; /* NULL until prepared */
+};
+
+/* settings.c: the one place where code generation is configured, for the compile process and the
+ * server alike; a difference would make compiled modules unloadable. */
+wasm_config_t *fm_settings_new(const struct fm_engine_config *config);
+
+/* link.c: a function type in the engine's terms; NULL when out of memory. */
+wasm_functype_t *fm_link_type_new(const char *signature);
+
+/* Takes the engine's error: its first line becomes the text.  Returns `code`. */
+int fm_engine_error(struct fm_error *error, int code, const char *what, wasmtime_error_t *cause);
+
+/* scan.c: after the pool was made; finds out whether scanning is on. */
+void fm_scan_init(struct fm_engine *engine);

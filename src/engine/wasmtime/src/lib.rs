@@ -1,0 +1,99 @@
+//! Wasmtime's C API, and the settings that it lacks. Every extra symbol starts with `fm_wt_`
+//! and is declared in `src/engine/wt.h`.
+//!
+//! The casts below rely on `wasm_config_t`, `wasmtime_pooling_allocation_config_t` and
+//! `wasm_engine_t` being `#[repr(C)]` structs with one field, the Rust object. The exact version is
+//! pinned and the sizes are checked at compile time, so an upgrade that changes this does not build.
+
+use std::ffi::c_char;
+use std::mem::{align_of, size_of};
+use std::num::NonZeroUsize;
+
+use wasmtime_c_api::wasmtime::{
+    Config, Enabled, Engine, PoolingAllocationConfig, WasmBacktraceDetails,
+};
+pub use wasmtime_c_api::*;
+
+const _: () = assert!(size_of::<wasm_config_t>() == size_of::<Config>());
+const _: () = assert!(align_of::<wasm_config_t>() == align_of::<Config>());
+const _: () = assert!(size_of::<wasm_engine_t>() == size_of::<Engine>());
+const _: () = assert!(align_of::<wasm_engine_t>() == align_of::<Engine>());
+const _: () = assert!(
+    size_of::<wasmtime_pooling_allocation_config_t>() == size_of::<PoolingAllocationConfig>()
+);
+
+/// Writes `message` as a C string of at most `size` bytes, cut at a character's end.
+unsafe fn put_text(message: &str, text: *mut c_char, size: usize) {
+    if size == 0 {
+        return;
+    }
+    let mut length = message.len().min(size - 1);
+    while !message.is_char_boundary(length) {
+        length -= 1;
+    }
+    unsafe {
+        std::ptr::copy_nonoverlapping(message.as_ptr(), text.cast::<u8>(), length);
+        *text.add(length) = 0;
+    }
+}
+
+/// `wasm_engine_new_with_config` that can fail: it takes the configuration, and returns null and
+/// a message where the original would abort the process (a bad setting, a refused reservation).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fm_wt_engine_new(
+    config: Box<wasm_config_t>,
+    text: *mut c_char,
+    size: usize,
+) -> Option<Box<wasm_engine_t>> {
+    let rust_config = unsafe { &*(&raw const *config).cast::<Config>() };
+    match Engine::new(rust_config) {
+        Ok(engine) => {
+            let raw = Box::into_raw(Box::new(engine)).cast::<wasm_engine_t>();
+            Some(unsafe { Box::from_raw(raw) })
+        }
+        Err(error) => {
+            unsafe { put_text(&format!("{error:#}"), text, size) };
+            None
+        }
+    }
+}
+
+/// Lets the pool find the pages that a call dirtied by asking the kernel (PAGEMAP_SCAN,
+/// Linux >= 6.7), where the kernel can tell.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fm_wt_pool_pagemap_scan(
+    pool: &mut wasmtime_pooling_allocation_config_t,
+    on: bool,
+) {
+    let pool = unsafe { &mut *(&raw mut *pool).cast::<PoolingAllocationConfig>() };
+    pool.pagemap_scan(if on { Enabled::Yes } else { Enabled::No });
+}
+
+/// Whether this kernel has PAGEMAP_SCAN.
+#[unsafe(no_mangle)]
+pub extern "C" fn fm_wt_pagemap_scan_available() -> bool {
+    PoolingAllocationConfig::is_pagemap_scan_available()
+}
+
+/// Backtraces of traps: at most `frames_max` frames, with source lines where a module has DWARF.
+/// Set in code so that the environment cannot change what a compiled module must look like.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fm_wt_config_backtrace(config: &mut wasm_config_t, frames_max: usize) {
+    let config = unsafe { &mut *(&raw mut *config).cast::<Config>() };
+    config.wasm_backtrace_max_frames(NonZeroUsize::new(frames_max));
+    config.wasm_backtrace_details(WasmBacktraceDetails::Enable);
+}
+
+/// Whether a guest's native stack is cleared after a call. What lies beyond the pool's
+/// `async_stack_keep_resident` is given back to the kernel.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fm_wt_config_stack_zeroing(config: &mut wasm_config_t, on: bool) {
+    let config = unsafe { &mut *(&raw mut *config).cast::<Config>() };
+    config.async_stack_zeroing(on);
+}
+
+/// Prepares the calling thread for guests (its signal stack), so that the first call need not.
+#[unsafe(no_mangle)]
+pub extern "C" fn fm_wt_thread_init() {
+    Engine::tls_eager_initialize();
+}

@@ -1,0 +1,327 @@
+/* classify.c - decides, from a module's imports and exports alone, how it runs.
+ *
+ *      first row that fits                                               ABI
+ *      run(i32,i32,i32,i32) -> i32, nothing from `faasm`, and
+ *        no `_start`, or imports from `env` alone                        faasm-2018
+ *      `_start`, and something from `faasm`                              faasm
+ *      `_start`                                                          wasi
+ *      handle() -> i32                                                   reactor
+ *
+ * Then everything that the ABI may import must be there with the right type, all lacking ones being
+ * named at once: whoever gets the answer can fix his module in one go.  The engine's own message
+ * would name the first only.
+ *
+ * A function of 2018 may import unknown functions of `env`: its C library imported many that are
+ * never called, so they become stubs.  What is known must have the right type even there. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/module.h"
+#include "guest/private.h"
+
+#define SIGNATURE_RUN "iiii:i"
+#define SIGNATURE_COMMAND ":"
+#define SIGNATURE_HANDLE ":i"
+#define NAME_SHOWN_MAX 80 /* characters of a name that the module chose, in a message */
+#define TYPES_SHOWN_MAX 12
+#define REST_BYTES 24 /* kept free for " and 4294967295 more" */
+
+/* --- words for a message ---------------------------------------------------------------------- */
+
+struct words {
+    char text[400];
+    size_t used;
+};
+
+/* False, and nothing written, when it does not fit. */
+static bool say(struct words *words, const char *text)
+{
+    size_t length = strlen(text);
+    if (length >= sizeof(words->text) - words->used - REST_BYTES)
+        return false;
+    memcpy(words->text + words->used, text, length + 1);
+    words->used += length;
+    return true;
+}
+
+/* Names come from the module: graphic ASCII stays, the rest becomes a question mark. */
+static void put_name(char *to, size_t size, const char *name)
+{
+    size_t length = strlen(name);
+    size_t shown = length <= NAME_SHOWN_MAX ? length : NAME_SHOWN_MAX;
+    FM_ASSERT(shown + sizeof("...") <= size);
+    for (size_t i = 0; i < shown; i++)
+        to[i] = name[i] > ' ' && name[i] < 0x7f ? name[i] : '?';
+    memcpy(to + shown, shown < length ? "..." : "", shown < length ? sizeof("...") : 1);
+}
+
+static const char *type_name(char letter)
+{
+    switch (letter) {
+    case 'i':
+        return "i32";
+    case 'I':
+        return "i64";
+    case 'f':
+        return "f32";
+    case 'F':
+        return "f64";
+    default:
+        return "other";
+    }
+}
+
+/* "ii:i" as "(i32,i32)->i32"; a very long list ends in dots. */
+static void put_type(char *to, size_t size, const char *signature)
+{
+    size_t used = (size_t)snprintf(to, size, "(");
+    size_t types = 0;
+    bool after_colon = false;
+    for (const char *at = signature; *at && types < TYPES_SHOWN_MAX; at++) {
+        if (*at == ':') {
+            used += (size_t)snprintf(to + used, size - used, ")->");
+            after_colon = true;
+            types = 0;
+            continue;
+        }
+        used += (size_t)snprintf(to + used, size - used, "%s%s", types ? "," : "", type_name(*at));
+        types++;
+    }
+    if (types == TYPES_SHOWN_MAX)
+        used += (size_t)snprintf(to + used, size - used, "...");
+    else if (after_colon && types == 0)
+        used += (size_t)snprintf(to + used, size - used, "()");
+    FM_ASSERT(used < size);
+}
+
+static const char *kind_word(enum fm_extern_kind kind)
+{
+    switch (kind) {
+    case FM_EXTERN_FUNCTION:
+        return "";
+    case FM_EXTERN_MEMORY:
+        return "memory ";
+    case FM_EXTERN_TABLE:
+        return "table ";
+    case FM_EXTERN_GLOBAL:
+        return "global ";
+    case FM_EXTERN_OTHER:
+        break;
+    }
+    return "tag ";
+}
+
+/* --- imports ---------------------------------------------------------------------------------- */
+
+static bool module_allowed(enum fm_abi abi, const char *module)
+{
+    if (strcmp(module, "wasi_snapshot_preview1") == 0)
+        return true;
+    return strcmp(module, abi == FM_ABI_FAASM_2018 ? "env" : "faasm") == 0;
+}
+
+/* `ret_known` is the row it was compared with, when only its type is wrong. */
+static bool import_fits(enum fm_abi abi, const struct fm_extern *item,
+                        const struct fm_import **ret_known)
+{
+    *ret_known = NULL;
+    if (item->kind != FM_EXTERN_FUNCTION || !module_allowed(abi, item->module))
+        return false;
+    const struct fm_import *known = fm_guest_import_find(item->module, item->name);
+    if (!known)
+        return abi == FM_ABI_FAASM_2018 && strcmp(item->module, "env") == 0;
+    *ret_known = known;
+    return strcmp(known->signature, item->signature) == 0;
+}
+
+/* The types are given in full where they are what is wrong. */
+static bool say_import(struct words *words, bool first, const struct fm_extern *item,
+                       const struct fm_import *known)
+{
+    char module[NAME_SHOWN_MAX + 4];
+    char name[NAME_SHOWN_MAX + 4];
+    char types[2][100] = {"", ""};
+    put_name(module, sizeof(module), item->module);
+    put_name(name, sizeof(name), item->name);
+    if (known) {
+        put_type(types[0], sizeof(types[0]), item->signature);
+        put_type(types[1], sizeof(types[1]), known->signature);
+    }
+    char text[sizeof(module) + sizeof(name) + sizeof(types) + 48];
+    (void)snprintf(text, sizeof(text), "%s%s%s.%s%s%s%s%s%s", first ? "" : ", ",
+                   kind_word(item->kind), module, name, known ? " of type " : "", types[0],
+                   known ? " (it is " : "", types[1], known ? ")" : "");
+    return say(words, text);
+}
+
+static int check_imports(const struct fm_module_shape *shape, enum fm_abi abi,
+                         struct fm_error *error)
+{
+    struct words words = {.used = 0};
+    size_t missing = 0;
+    size_t said = 0;
+    for (size_t i = 0; i < shape->imports_count; i++) {
+        const struct fm_import *known = NULL;
+        if (import_fits(abi, &shape->imports[i], &known))
+            continue;
+        /* Once one does not fit, none is said any more: the rest is a number. */
+        if (said == missing && say_import(&words, missing == 0, &shape->imports[i], known))
+            said++;
+        missing++;
+    }
+    if (missing == 0)
+        return 0;
+    char rest[48] = "";
+    if (said < missing)
+        (void)snprintf(rest, sizeof(rest), "%s%zu more", said ? " and " : "", missing - said);
+    return fm_error_set(error, FM_ERR_UNSUPPORTED_MODULE,
+                        "the module imports what this server lacks: %s%s", words.text, rest);
+}
+
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* "module.name", sorted, each once. */
+static int list_imports(const struct fm_module_shape *shape, struct fm_arena *arena,
+                        struct fm_module_facts *facts)
+{
+    const char **list = fm_arena_alloc(arena, (shape->imports_count + 1) * sizeof(*list));
+    if (!list)
+        return FM_ERR_NOMEM;
+    for (size_t i = 0; i < shape->imports_count; i++) {
+        const struct fm_extern *item = &shape->imports[i];
+        size_t size = strlen(item->module) + strlen(item->name) + 2;
+        char *text = fm_arena_alloc(arena, size);
+        if (!text)
+            return FM_ERR_NOMEM;
+        (void)snprintf(text, size, "%s.%s", item->module, item->name);
+        list[i] = text;
+    }
+    if (shape->imports_count > 0)
+        qsort(list, shape->imports_count, sizeof(*list), compare_texts);
+    size_t count = 0;
+    for (size_t i = 0; i < shape->imports_count; i++)
+        if (count == 0 || strcmp(list[count - 1], list[i]) != 0)
+            list[count++] = list[i];
+    facts->imports = list;
+    facts->imports_count = count;
+    return 0;
+}
+
+/* --- exports ---------------------------------------------------------------------------------- */
+
+static const struct fm_extern *find_export(const struct fm_module_shape *shape, const char *name,
+                                           enum fm_extern_kind kind)
+{
+    for (size_t i = 0; i < shape->exports_count; i++)
+        if (shape->exports[i].kind == kind && strcmp(shape->exports[i].name, name) == 0)
+            return &shape->exports[i];
+    return NULL;
+}
+
+static bool exports_as(const struct fm_module_shape *shape, const char *name, const char *signature)
+{
+    const struct fm_extern *found = find_export(shape, name, FM_EXTERN_FUNCTION);
+    return found && strcmp(found->signature, signature) == 0;
+}
+
+static size_t count_imports_from(const struct fm_module_shape *shape, const char *module)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < shape->imports_count; i++)
+        count += strcmp(shape->imports[i].module, module) == 0;
+    return count;
+}
+
+/* An entry of the right name and the wrong type deserves to be told apart from none. */
+static int refuse_entry(const struct fm_module_shape *shape, struct fm_error *error)
+{
+    static const struct {
+        const char *name;
+        const char *signature;
+    } entries[] = {
+        {"_start", SIGNATURE_COMMAND}, {"handle", SIGNATURE_HANDLE}, {"run", SIGNATURE_RUN}};
+    for (size_t i = 0; i < FM_ARRAY_LENGTH(entries); i++) {
+        const struct fm_extern *found = find_export(shape, entries[i].name, FM_EXTERN_FUNCTION);
+        if (!found || strcmp(found->signature, entries[i].signature) == 0)
+            continue;
+        char has[100];
+        char needs[100];
+        put_type(has, sizeof(has), found->signature);
+        put_type(needs, sizeof(needs), entries[i].signature);
+        return fm_error_set(error, FM_ERR_UNSUPPORTED_MODULE,
+                            "the module exports `%s` with the type %s instead of %s",
+                            entries[i].name, has, needs);
+    }
+    return fm_error_set(error, FM_ERR_UNSUPPORTED_MODULE,
+                        "the module exports no entry: `_start`, `handle` or, for functions of "
+                        "2018, `run`");
+}
+
+static int choose_abi(const struct fm_module_shape *shape, enum fm_abi *ret_abi,
+                      struct fm_error *error)
+{
+    bool start = exports_as(shape, "_start", SIGNATURE_COMMAND);
+    size_t from_faasm = count_imports_from(shape, "faasm");
+    bool env_alone = count_imports_from(shape, "env") == shape->imports_count;
+    if (exports_as(shape, "run", SIGNATURE_RUN) && from_faasm == 0 && (!start || env_alone))
+        *ret_abi = FM_ABI_FAASM_2018;
+    else if (start)
+        *ret_abi = from_faasm > 0 ? FM_ABI_FAASM : FM_ABI_WASI;
+    else if (exports_as(shape, "handle", SIGNATURE_HANDLE))
+        *ret_abi = FM_ABI_REACTOR;
+    else
+        return refuse_entry(shape, error);
+    return 0;
+}
+
+/* A command brings its own start-up code; what has none may export `_initialize` to be called
+ * first. */
+static int check_initialize(const struct fm_module_shape *shape, enum fm_abi abi,
+                            bool *ret_initialize, struct fm_error *error)
+{
+    bool may = abi == FM_ABI_REACTOR || abi == FM_ABI_FAASM_2018;
+    const struct fm_extern *found = find_export(shape, "_initialize", FM_EXTERN_FUNCTION);
+    *ret_initialize = may && found;
+    if (!*ret_initialize || strcmp(found->signature, SIGNATURE_COMMAND) == 0)
+        return 0;
+    char has[100];
+    put_type(has, sizeof(has), found->signature);
+    return fm_error_set(error, FM_ERR_UNSUPPORTED_MODULE,
+                        "the module exports `_initialize` with the type %s instead of ()->()", has);
+}
+
+int fm_guest_classify(const struct fm_module *module, struct fm_arena *arena,
+                      struct fm_module_facts *ret_facts, struct fm_error *error)
+{
+    struct fm_module_shape shape;
+    struct fm_module_facts facts = {0};
+    if (fm_module_shape(module, arena, &shape) != 0)
+        return fm_error_set(error, FM_ERR_NOMEM, "out of memory");
+    int failed = choose_abi(&shape, &facts.abi, error);
+    if (!failed)
+        failed = check_initialize(&shape, facts.abi, &facts.has_initialize, error);
+    if (failed)
+        return failed;
+
+    const struct fm_extern *memory = find_export(&shape, "memory", FM_EXTERN_MEMORY);
+    if (!memory)
+        return fm_error_set(error, FM_ERR_UNSUPPORTED_MODULE,
+                            "the module exports no memory named `memory`");
+    facts.memory_pages_min = memory->memory_pages_min;
+    failed = check_imports(&shape, facts.abi, error);
+    if (failed)
+        return failed;
+    if (list_imports(&shape, arena, &facts) != 0)
+        return fm_error_set(error, FM_ERR_NOMEM, "out of memory");
+    *ret_facts = facts;
+    return 0;
+}
+
+int fm_guest_prepare(struct fm_module *module, enum fm_abi abi, struct fm_error *error)
+{
+    return fm_module_prepare(module, abi == FM_ABI_FAASM_2018, error);
+}

@@ -1,0 +1,258 @@
+/* guest.c - a call's guest, from its instance to the call's outcome.
+ *
+ *      INSTANTIATE --> INITIALIZE --> ENTRY --> ENDED
+ *           |   (where exported)        |         ^
+ *           +---------------------------+---------+     (trap, exit, limit)
+ *
+ * A step starts something in the sandbox and is over when the sandbox is DONE; one driver polls it,
+ * whatever the step.  The ABIs differ only in the name of their entry, in what goes before it and
+ * what comes after it (abi_2018.c), and in where their standard output leads (wasi_fd.c), so there
+ * is no table of methods per ABI.
+ *
+ * How a call ended is decided here and nowhere else.  The order matters where several reasons meet:
+ * a limit that the host enforced (time, cancellation) is the reason it gave; otherwise a failed
+ * write of output comes before the trap or the exit code, which mostly follow from it.
+ *
+ * Lifetime: made for one call, freed in any state (a parked guest is simply dropped).  One thread
+ * at a time. */
+#include "guest/guest.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "guest/private.h"
+
+#define WASM_PAGE_BYTES UINT64_C(65536)
+
+static const char *const entries[] = {
+    [FM_ABI_FAASM] = "_start",
+    [FM_ABI_WASI] = "_start",
+    [FM_ABI_FAASM_2018] = "run",
+    [FM_ABI_REACTOR] = "handle",
+};
+
+static enum fm_abi abi_of(const struct fm_guest *guest)
+{
+    return guest->call->version->facts.abi;
+}
+
+static int on_tick(void *host)
+{
+    struct fm_guest *guest = host;
+    return guest->on_tick(guest->call);
+}
+
+int fm_guest_new(struct fm_call *call, struct fm_module *module, int (*on_call_tick)(void *call),
+                 struct fm_guest **ret_guest)
+{
+    struct fm_guest *guest = calloc(1, sizeof(*guest));
+    if (!guest)
+        return FM_ERR_NOMEM;
+    guest->call = call;
+    guest->on_tick = on_call_tick;
+    const struct fm_sandbox_config config = {
+        .memory_bytes_max = call->limits.memory_bytes,
+        .on_tick = on_tick,
+        .host = guest,
+    };
+    int failed = fm_sandbox_new(module, &config, &guest->sandbox);
+    if (failed) {
+        free(guest);
+        return failed;
+    }
+    fm_descriptors_init(guest);
+    *ret_guest = guest;
+    return 0;
+}
+
+struct fm_guest *fm_guest_free(struct fm_guest *guest)
+{
+    if (!guest)
+        return NULL;
+    fm_sandbox_free(guest->sandbox);
+    free(guest);
+    return NULL;
+}
+
+int fm_guest_exit(struct fm_guest *guest, uint32_t code)
+{
+    guest->exited = true;
+    guest->exit_code = (int)code;
+    return FM_ERR_GUEST_EXIT;
+}
+
+int fm_guest_trap(struct fm_guest *guest, const char *trap, const char *detail)
+{
+    guest->trap = trap;
+    fm_sandbox_explain(guest->sandbox, "%s", detail);
+    return FM_ERR_GUEST_TRAP;
+}
+
+/* --- the outcome ------------------------------------------------------------------------------ */
+
+static const char *keep_text(struct fm_call *call, const char *text)
+{
+    const char *copy = fm_arena_strndup(&call->arena, text, strlen(text));
+    return copy ? copy : ""; /* out of memory: the error's code still tells */
+}
+
+static void fail_output(struct fm_guest *guest)
+{
+    struct fm_call *call = guest->call;
+    if (guest->output_error == FM_ERR_GUEST_LIMIT)
+        fm_call_fail_limit(call, "output_bytes", call->limits.output_bytes);
+    else
+        fm_call_fail(call, guest->output_error, "the output could not be written");
+}
+
+/* The entry has returned, or the guest has asked to end. */
+static void end_normally(struct fm_guest *guest, int exit_code)
+{
+    struct fm_call *call = guest->call;
+    call->exit_code = exit_code;
+    if (abi_of(guest) == FM_ABI_FAASM_2018 && guest->step == FM_STEP_ENTRY)
+        fm_2018_collect(guest); /* not if it ended in `_initialize`: it has no regions yet */
+    if (guest->output_error) {
+        fail_output(guest);
+    } else if (exit_code != 0 && abi_of(guest) != FM_ABI_FAASM_2018) {
+        char text[64];
+        (void)snprintf(text, sizeof(text), "the function ended with exit code %d", exit_code);
+        fm_call_fail(call, FM_ERR_GUEST_EXIT, text);
+    }
+}
+
+static void end_with_trap(struct fm_guest *guest, const struct fm_sandbox_outcome *outcome)
+{
+    struct fm_call *call = guest->call;
+    const char *trap = guest->trap ? guest->trap : outcome->trap;
+    if (call->error)
+        return; /* the first reason stays */
+    if (guest->output_error) {
+        fail_output(guest);
+    } else if (strcmp(trap, "stack_overflow") == 0) {
+        fm_call_fail(call, FM_ERR_GUEST_LIMIT, "the call is over its limit guest_stack_bytes");
+        call->limit = "guest_stack_bytes";
+    } else {
+        fm_call_fail(call, FM_ERR_GUEST_TRAP, outcome->detail);
+        call->trap = keep_text(call, trap);
+    }
+    call->backtrace = keep_text(call, outcome->backtrace);
+}
+
+static void end_guest(struct fm_guest *guest, const struct fm_sandbox_outcome *outcome)
+{
+    if (outcome->error == FM_ERR_GUEST_EXIT && guest->exited)
+        end_normally(guest, guest->exit_code);
+    else if (outcome->error == FM_ERR_GUEST_TRAP)
+        end_with_trap(guest, outcome);
+    else if (outcome->error == FM_ERR_BUSY)
+        fm_call_fail(guest->call, FM_ERR_BUSY, outcome->detail);
+    else /* on_tick's verdict, or a host function's: its words are the table's */
+        fm_call_fail(guest->call, outcome->error, NULL);
+}
+
+/* --- the steps -------------------------------------------------------------------------------- */
+
+/* What can be known before an instance costs anything. */
+static int check_before(struct fm_guest *guest)
+{
+    struct fm_call *call = guest->call;
+    uint64_t pages_max = call->limits.memory_bytes / WASM_PAGE_BYTES;
+    if (call->version->facts.memory_pages_min > pages_max) {
+        fm_call_fail_limit(call, "memory_bytes", call->limits.memory_bytes);
+        return call->error;
+    }
+    if (abi_of(guest) == FM_ABI_FAASM_2018 && call->input_bytes > FM_2018_INPUT_BYTES) {
+        fm_call_fail(call, FM_ERR_TOO_LARGE,
+                     "a function of the faasm-2018 ABI takes at most 65536 bytes of input");
+        return call->error;
+    }
+    return 0;
+}
+
+static int start_step(struct fm_guest *guest)
+{
+    int32_t arguments[4] = {0};
+    size_t arguments_count = 0;
+    switch (guest->step) {
+    case FM_STEP_INSTANTIATE: {
+        int failed = check_before(guest);
+        if (!failed)
+            fm_sandbox_instantiate(guest->sandbox);
+        return failed;
+    }
+    case FM_STEP_INITIALIZE:
+        return fm_sandbox_call(guest->sandbox, "_initialize", NULL, 0);
+    case FM_STEP_ENTRY:
+        if (abi_of(guest) == FM_ABI_FAASM_2018) {
+            int failed = fm_2018_place(guest, arguments);
+            if (failed)
+                return failed;
+            arguments_count = FM_ARRAY_LENGTH(arguments);
+        }
+        return fm_sandbox_call(guest->sandbox, entries[abi_of(guest)], arguments, arguments_count);
+    case FM_STEP_ENDED:
+        break;
+    }
+    FM_ASSERT(!"a guest that has ended does not run");
+    return FM_ERR_INTERNAL;
+}
+
+/* The sandbox is done with a step.  True: so is the guest. */
+static bool finish_step(struct fm_guest *guest)
+{
+    struct fm_sandbox_outcome outcome;
+    fm_sandbox_outcome(guest->sandbox, &outcome);
+    if (outcome.error) {
+        end_guest(guest, &outcome);
+        return true;
+    }
+    if (guest->step == FM_STEP_ENTRY) {
+        end_normally(guest, fm_sandbox_result(guest->sandbox));
+        return true;
+    }
+    bool initialize =
+        guest->step == FM_STEP_INSTANTIATE && guest->call->version->facts.has_initialize;
+    guest->step = initialize ? FM_STEP_INITIALIZE : FM_STEP_ENTRY;
+    return false;
+}
+
+static enum fm_guest_state end_run(struct fm_guest *guest, enum fm_guest_state state)
+{
+    guest->call->memory_bytes = fm_sandbox_memory_bytes(guest->sandbox);
+    if (state == FM_GUEST_DONE)
+        guest->step = FM_STEP_ENDED;
+    return state;
+}
+
+enum fm_guest_state fm_guest_run(struct fm_guest *guest)
+{
+    for (;;) {
+        if (!guest->under_way) {
+            int failed = start_step(guest);
+            if (failed) {
+                fm_call_fail(guest->call, failed, NULL); /* unless the step said why */
+                return end_run(guest, FM_GUEST_DONE);
+            }
+            guest->under_way = true;
+        }
+        switch (fm_sandbox_poll(guest->sandbox)) {
+        case FM_SANDBOX_YIELDED:
+            return end_run(guest, FM_GUEST_YIELDED);
+        case FM_SANDBOX_PARKED:
+            return end_run(guest, guest->park_until_ns == FM_NOT_WAITING ? FM_GUEST_YIELDED
+                                                                         : FM_GUEST_PARKED);
+        case FM_SANDBOX_DONE:
+            guest->under_way = false;
+            if (finish_step(guest))
+                return end_run(guest, FM_GUEST_DONE);
+            break;
+        }
+    }
+}
+
+void fm_guest_wait(const struct fm_guest *guest, struct fm_guest_wait *ret_wait)
+{
+    ret_wait->until_ns = guest->park_until_ns;
+}
