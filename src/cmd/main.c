@@ -8,7 +8,9 @@
 #include "cmd/cmd.h"
 
 static const struct fm_verb *const verbs[] = {
+    &fm_verb_serve,
     &fm_verb_run,
+    &fm_verb_compile,
 };
 
 static void help(FILE *out)

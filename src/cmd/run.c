@@ -31,6 +31,8 @@ struct run {
     struct fm_limits limits;
     bool cpu_limited; /* --limit cpu_ms was given; by default only memory is limited here */
     bool wall_limited;
+    bool output_limited;
+    uint64_t output_bytes; /* written so far */
     const char *env[ENV_MAX + 1];
     size_t env_count;
     const char *const *args;
@@ -80,7 +82,10 @@ static int64_t read_stream(struct fm_call *call, uint64_t offset, uint8_t *data,
 
 static int write_stream(struct fm_call *call, const uint8_t *data, size_t bytes)
 {
-    (void)call;
+    struct run *run = call->owner;
+    if (run->output_limited && bytes > run->limits.output_bytes - run->output_bytes)
+        return FM_ERR_GUEST_LIMIT;
+    run->output_bytes += bytes;
     return write_all(STDOUT_FILENO, data, bytes);
 }
 
@@ -270,19 +275,23 @@ static int execute(struct run *run, struct fm_error *error)
     return 0;
 }
 
-/* What the shell sees: the module's own exit code; for other ends a message and one of ours. */
+/* What the shell sees: the module's own exit code (a shell has only 8 bits; what is not 0 stays so),
+ * for other ends a message and a code of ours. */
 static int report(const struct run *run)
 {
     const struct fm_call *call = run->call;
-    if (call->error == 0 || call->error == FM_ERR_GUEST_EXIT)
-        return call->exit_code & 0xff;
+    if (call->chains_count > 0)
+        (void)fprintf(stderr, "faasm: %s: %u chained calls were not run\n", VERB,
+                      call->chains_count);
+    if (call->error == 0 || call->error == FM_ERR_GUEST_EXIT) {
+        int code = call->exit_code & 0xff;
+        return code == 0 && call->exit_code != 0 ? 1 : code;
+    }
     (void)fprintf(stderr, "faasm: %s: '%s': %s%s%s%s%s\n", VERB, run->path,
                   fm_err_meaning(call->error), call->trap[0] ? ": " : "", call->trap,
                   call->detail[0] ? ": " : "", call->detail);
     if (call->backtrace[0])
         (void)fprintf(stderr, "%s", call->backtrace);
-    if (call->chains_count > 0)
-        (void)fprintf(stderr, "faasm: %s: chained calls were not run\n", VERB);
     return fm_err_exit_code(call->error);
 }
 
@@ -322,8 +331,14 @@ static int parse_limit(struct run *run, const char *text)
         return fm_cmd_usage(VERB, "%s must be from %llu to %llu", name,
                             (unsigned long long)row->min, (unsigned long long)row->ceiling);
     *fm_limits_at(&run->limits, row) = value;
-    run->cpu_limited |= strcmp(name, "cpu_ms") == 0;
-    run->wall_limited |= strcmp(name, "wall_ms") == 0;
+    if (strcmp(name, "cpu_ms") == 0)
+        run->cpu_limited = true;
+    else if (strcmp(name, "wall_ms") == 0)
+        run->wall_limited = true;
+    else if (strcmp(name, "output_bytes") == 0)
+        run->output_limited = true;
+    else if (strcmp(name, "memory_bytes") != 0 && strcmp(name, "input_bytes") != 0)
+        return fm_cmd_usage(VERB, "the limit %s means nothing here", name);
     return 0;
 }
 
@@ -402,8 +417,8 @@ const struct fm_verb fm_verb_run = {
         "output its output, standard error its log; the exit code is the module's own.\n"
         "\n"
         "  --env NAME=VALUE    an environment variable (may be given several times)\n"
-        "  --limit NAME=VALUE  a limit: memory_bytes, cpu_ms, wall_ms; by default 64MiB of memory\n"
-        "                      and no bound on time\n"
+        "  --limit NAME=VALUE  a limit: memory_bytes (64MiB if not given), input_bytes (1GiB),\n"
+        "                      cpu_ms, wall_ms, output_bytes (none)\n"
         "\n"
         "FILE may also be in the text format. Calls that the function chains are not run.\n",
     .run = run_verb,

@@ -1,0 +1,128 @@
+/* compile.c - the compile process: `faasm compile`, module on descriptor 0, output on descriptor 1.
+ *
+ * It has its own limits of memory, CPU time and file size, no other descriptors, and dies with its
+ * parent.  Whatever goes wrong inside it (a bug of the compiler, a module made to explode) ends one
+ * upload. */
+#include "cmd/compile.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "base/limits.h"
+#include "cmd/cmd.h"
+#include "cmd/compile_format.h"
+#include "engine/engine.h"
+#include "engine/module.h"
+#include "guest/guest.h"
+
+#define VERB "compile"
+#define INPUT_FD 0
+#define OUTPUT_FD 1
+
+static int write_all(const void *data, size_t bytes)
+{
+    const char *at = data;
+    while (bytes > 0) {
+        ssize_t written = write(OUTPUT_FD, at, bytes);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written < 0)
+            return FM_ERR_IO;
+        at += written;
+        bytes -= (size_t)written;
+    }
+    return 0;
+}
+
+static int write_result(json_t *result)
+{
+    char *text = result ? json_dumps(result, JSON_COMPACT) : NULL;
+    if (!text)
+        return FM_ERR_NOMEM;
+    uint64_t length = strlen(text);
+    struct fm_compile_footer footer = {.json_length = length};
+    memcpy(footer.magic, FM_COMPILE_MAGIC, sizeof(footer.magic));
+    int failed = write_all(text, length);
+    if (!failed)
+        failed = write_all(&footer, sizeof(footer));
+    free(text);
+    return failed;
+}
+
+static json_t *facts_to_json(const struct fm_module_facts *facts)
+{
+    json_t *imports = json_array();
+    for (size_t i = 0; i < facts->imports_count; i++)
+        if (json_array_append_new(imports, json_string(facts->imports[i])) != 0)
+            break;
+    return json_pack("{s:s, s:b, s:I, s:o}", "abi", fm_abi_text(facts->abi), "has_initialize",
+                     (int)facts->has_initialize, "memory_pages_min",
+                     (json_int_t)facts->memory_pages_min, "imports", imports);
+}
+
+static int compile(const uint8_t *wasm, size_t bytes, struct fm_arena *arena,
+                   struct fm_module_facts *facts, struct fm_error *error)
+{
+    struct fm_engine_config config;
+    fm_engine_config_init(&config, false);
+    struct fm_engine *engine = NULL;
+    struct fm_module *module = NULL;
+    uint8_t *image = NULL;
+    size_t image_bytes = 0;
+    int failed = fm_engine_new(&config, &engine, error);
+    if (!failed)
+        failed = fm_guest_imports_add(engine, error);
+    if (!failed)
+        failed = fm_module_compile(engine, wasm, bytes, &module, error);
+    if (!failed)
+        failed = fm_guest_classify(module, arena, facts, error);
+    if (!failed)
+        failed = fm_module_serialize(module, &image, &image_bytes, error);
+    if (!failed && write_all(image, image_bytes) != 0)
+        failed = fm_error_errno(error, errno, "cannot write the machine code");
+    free(image);
+    fm_module_free(module);
+    fm_engine_free(engine);
+    return failed;
+}
+
+static int run_verb(int argc, char **argv)
+{
+    (void)argv;
+    struct fm_error error = {0};
+    struct stat info;
+    if (argc != 1 || fstat(INPUT_FD, &info) != 0 || !S_ISREG(info.st_mode)) {
+        (void)fm_error_set(&error, FM_ERR_BAD_REQUEST, "this verb is the server's own");
+        return fm_cmd_fail(VERB, &error);
+    }
+    size_t bytes = (size_t)info.st_size;
+    void *wasm = bytes ? mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, INPUT_FD, 0) : NULL;
+    if (wasm == MAP_FAILED) {
+        (void)fm_error_errno(&error, errno, "cannot map the module");
+        return fm_cmd_fail(VERB, &error);
+    }
+    struct fm_arena arena;
+    fm_arena_init(&arena, 16 * FM_MIB);
+    struct fm_module_facts facts = {0};
+    int failed = compile(wasm, bytes, &arena, &facts, &error);
+    json_t *result = failed ? json_pack("{s:i, s:s}", "error", failed, "detail", error.text)
+                            : json_pack("{s:o}", "facts", facts_to_json(&facts));
+    failed = write_result(result);
+    json_decref(result);
+    fm_arena_done(&arena);
+    if (bytes)
+        (void)munmap(wasm, bytes); /* at the end anyway */
+    return failed ? fm_err_exit_code(failed) : 0;
+}
+
+const struct fm_verb fm_verb_compile = {
+    .name = VERB,
+    .usage = "Usage: faasm compile <MODULE >OUTPUT\n\nThe server's own: compiles one module.\n",
+    .run = run_verb,
+};

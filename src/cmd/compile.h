@@ -1,0 +1,55 @@
+/* compile.h - the compile process and how the server talks to it.
+ *
+ * One process per module: it reads WebAssembly, writes machine code, and can do nothing else.  The
+ * server never starts it itself (a server that forks would share its memory, and its signals with
+ * strangers): a build thread sends the two open files to the supervisor, over a socket of its own,
+ * and waits for the answer.
+ *
+ *      server, build thread                supervisor                  compile process
+ *      wasm, output descriptors   -->      fork, limits, exec   -->    reads 0, writes 1
+ *      reads the output's end     <--      wait status          <--    exit
+ *
+ * The output file is self-describing, so that the supervisor never looks at what a user made:
+ *
+ *      [machine code][JSON: facts or error][length of the JSON, 8 bytes LE]["FAASMOUT"]
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "call/function.h"
+
+/* --- between server and supervisor ------------------------------------------------------------ */
+
+/* One datagram with two descriptors goes to the supervisor; one of these comes back. */
+struct fm_compile_reply {
+    int32_t started; /* 0: no process could be started, `status` is an errno */
+    int32_t status;  /* as from waitpid() */
+};
+
+/* The limits of a compile process. */
+#define FM_COMPILE_CPU_S 120
+#define FM_COMPILE_WALL_S 180
+#define FM_COMPILE_MEMORY_BYTES (4 * FM_GIB)
+#define FM_COMPILE_OUTPUT_BYTES FM_GIB
+
+/* Server side, blocking, for build threads: one socket is used by one thread at a time. */
+struct fm_compile_client; /* opaque; any thread */
+
+/* Takes the sockets (of type SOCK_SEQPACKET). */
+FM_MUST_CHECK int fm_compile_client_new(const int *sockets, size_t sockets_count,
+                                        struct fm_compile_client **ret_client);
+struct fm_compile_client *fm_compile_client_free(struct fm_compile_client *client);
+
+/* An fm_compile_fn (sched/deploy.h); `data` is the client. */
+FM_MUST_CHECK int fm_compile(void *data, const char *wasm_path, const char *cwasm_path,
+                             struct fm_arena *arena, struct fm_module_facts *ret_facts,
+                             struct fm_error *error);
+
+/* Supervisor side: receives one request.  1: got it, both descriptors are the caller's; 0: nothing
+ * there; FM_ERR_IO: the server has gone. */
+FM_MUST_CHECK int fm_compile_receive(int socket, int *ret_wasm_fd, int *ret_output_fd);
+void fm_compile_answer(int socket, const struct fm_compile_reply *reply);
+
+/* In a freshly forked child: sets limits and descriptors and becomes the compile process. */
+_Noreturn void fm_compile_exec(int wasm_fd, int output_fd);

@@ -1,0 +1,316 @@
+/* compile_client.c - how a build thread of the server gets a module compiled.
+ *
+ * A request is two descriptors in one datagram, an answer the status of a process that has ended;
+ * everything else stands in the output file, which only this side reads.  Sockets are handed out
+ * one to a thread at a time; there are as many as build threads, so nobody waits for one. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "cmd/compile.h"
+#include "cmd/compile_format.h"
+
+struct fm_compile_client {
+    pthread_mutex_t mutex;
+    pthread_cond_t returned;
+    size_t free_count;
+    int free_sockets[];
+};
+
+int fm_compile_client_new(const int *sockets, size_t sockets_count,
+                          struct fm_compile_client **ret_client)
+{
+    struct fm_compile_client *client =
+        malloc(sizeof(*client) + sockets_count * sizeof(client->free_sockets[0]));
+    if (!client)
+        return FM_ERR_NOMEM;
+    if (pthread_mutex_init(&client->mutex, NULL) != 0) {
+        free(client);
+        return FM_ERR_NOMEM;
+    }
+    if (pthread_cond_init(&client->returned, NULL) != 0) {
+        (void)pthread_mutex_destroy(&client->mutex); /* not held */
+        free(client);
+        return FM_ERR_NOMEM;
+    }
+    memcpy(client->free_sockets, sockets, sockets_count * sizeof(sockets[0]));
+    client->free_count = sockets_count;
+    *ret_client = client;
+    return 0;
+}
+
+struct fm_compile_client *fm_compile_client_free(struct fm_compile_client *client)
+{
+    if (!client)
+        return NULL;
+    for (size_t i = 0; i < client->free_count; i++)
+        (void)close(client->free_sockets[i]); /* nothing under way */
+    (void)pthread_cond_destroy(&client->returned);
+    (void)pthread_mutex_destroy(&client->mutex);
+    free(client);
+    return NULL;
+}
+
+static int take_socket(struct fm_compile_client *client)
+{
+    int failed = pthread_mutex_lock(&client->mutex);
+    FM_ASSERT(!failed);
+    while (client->free_count == 0) {
+        failed = pthread_cond_wait(&client->returned, &client->mutex);
+        FM_ASSERT(!failed);
+    }
+    int socket = client->free_sockets[--client->free_count];
+    failed = pthread_mutex_unlock(&client->mutex);
+    FM_ASSERT(!failed);
+    return socket;
+}
+
+static void give_socket(struct fm_compile_client *client, int socket)
+{
+    int failed = pthread_mutex_lock(&client->mutex);
+    FM_ASSERT(!failed);
+    client->free_sockets[client->free_count++] = socket;
+    failed = pthread_cond_signal(&client->returned);
+    FM_ASSERT(!failed);
+    failed = pthread_mutex_unlock(&client->mutex);
+    FM_ASSERT(!failed);
+}
+
+/* --- the datagrams ---------------------------------------------------------------------------- */
+
+union descriptors {
+    struct cmsghdr header;
+    char space[CMSG_SPACE(2 * sizeof(int))];
+};
+
+static int send_request(int socket, int wasm_fd, int output_fd)
+{
+    char byte = 'c';
+    struct iovec data = {.iov_base = &byte, .iov_len = 1};
+    union descriptors control = {0};
+    struct msghdr message = {.msg_iov = &data,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof(control)};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(2 * sizeof(int));
+    const int both[2] = {wasm_fd, output_fd};
+    memcpy(CMSG_DATA(header), both, sizeof(both));
+    ssize_t sent;
+    do {
+        sent = sendmsg(socket, &message, MSG_NOSIGNAL);
+    } while (sent < 0 && errno == EINTR);
+    return sent == 1 ? 0 : FM_ERR_IO;
+}
+
+static int receive_reply(int socket, struct fm_compile_reply *reply)
+{
+    ssize_t got;
+    do {
+        got = recv(socket, reply, sizeof(*reply), 0);
+    } while (got < 0 && errno == EINTR);
+    return got == (ssize_t)sizeof(*reply) ? 0 : FM_ERR_IO;
+}
+
+int fm_compile_receive(int socket, int *ret_wasm_fd, int *ret_output_fd)
+{
+    char byte;
+    struct iovec data = {.iov_base = &byte, .iov_len = 1};
+    union descriptors control = {0};
+    struct msghdr message = {.msg_iov = &data,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof(control)};
+    ssize_t got = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (got < 0)
+        return errno == EAGAIN || errno == EINTR ? 0 : FM_ERR_IO;
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (got == 0 || !header || header->cmsg_len != CMSG_LEN(2 * sizeof(int)))
+        return FM_ERR_IO;
+    int both[2];
+    memcpy(both, CMSG_DATA(header), sizeof(both));
+    *ret_wasm_fd = both[0];
+    *ret_output_fd = both[1];
+    return 1;
+}
+
+void fm_compile_answer(int socket, const struct fm_compile_reply *reply)
+{
+    /* A server that has gone does not need the answer. */
+    (void)!send(socket, reply, sizeof(*reply), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* --- the output ------------------------------------------------------------------------------- */
+
+static int read_at(int fd, void *data, size_t bytes, off_t offset)
+{
+    char *at = data;
+    while (bytes > 0) {
+        ssize_t got = pread(fd, at, bytes, offset);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return FM_ERR_IO;
+        at += got;
+        offset += got;
+        bytes -= (size_t)got;
+    }
+    return 0;
+}
+
+/* The JSON at the end; `ret_code_bytes` is where it starts. */
+static json_t *read_result(int fd, off_t *ret_code_bytes)
+{
+    struct stat info;
+    struct fm_compile_footer footer;
+    const off_t footer_bytes = (off_t)sizeof(footer);
+    if (fstat(fd, &info) != 0 || info.st_size < footer_bytes ||
+        read_at(fd, &footer, sizeof(footer), info.st_size - footer_bytes) != 0 ||
+        memcmp(footer.magic, FM_COMPILE_MAGIC, sizeof(footer.magic)) != 0 ||
+        footer.json_length > FM_COMPILE_JSON_MAX ||
+        (off_t)footer.json_length > info.st_size - footer_bytes)
+        return NULL;
+    size_t length = (size_t)footer.json_length;
+    off_t start = info.st_size - footer_bytes - (off_t)length;
+    char *text = malloc(length + 1);
+    json_t *json = NULL;
+    if (text && read_at(fd, text, length, start) == 0)
+        json = json_loadb(text, length, 0, NULL);
+    free(text);
+    *ret_code_bytes = start;
+    return json;
+}
+
+static int facts_from_json(const json_t *json, struct fm_arena *arena,
+                           struct fm_module_facts *facts)
+{
+    const char *abi = json_string_value(json_object_get(json, "abi"));
+    const json_t *imports = json_object_get(json, "imports");
+    json_int_t pages = json_integer_value(json_object_get(json, "memory_pages_min"));
+    if (!abi || !json_is_array(imports) || pages < 0 || fm_abi_parse(abi, &facts->abi) != 0)
+        return FM_ERR_INTERNAL;
+    facts->has_initialize = json_is_true(json_object_get(json, "has_initialize"));
+    facts->memory_pages_min = (uint64_t)pages;
+    size_t count = json_array_size(imports);
+    const char **names = fm_arena_alloc(arena, (count + 1) * sizeof(*names));
+    if (!names)
+        return FM_ERR_NOMEM;
+    for (size_t i = 0; i < count; i++) {
+        const json_t *name = json_array_get(imports, i);
+        if (!json_is_string(name))
+            return FM_ERR_INTERNAL;
+        names[i] = fm_arena_strndup(arena, json_string_value(name), json_string_length(name));
+        if (!names[i])
+            return FM_ERR_NOMEM;
+    }
+    names[count] = NULL;
+    facts->imports = names;
+    facts->imports_count = count;
+    return 0;
+}
+
+static int read_output(int fd, struct fm_arena *arena, struct fm_module_facts *ret_facts,
+                       struct fm_error *error)
+{
+    off_t code_bytes = 0;
+    json_t *result = read_result(fd, &code_bytes);
+    if (!result)
+        return fm_error_set(error, FM_ERR_INTERNAL, "the compiler gave no result");
+    int failed = (int)json_integer_value(json_object_get(result, "error"));
+    if (failed < 0) {
+        const char *detail = json_string_value(json_object_get(result, "detail"));
+        failed = fm_error_set(error, failed, "%s", detail ? detail : fm_err_meaning(failed));
+    } else {
+        struct fm_module_facts facts = {0};
+        failed = facts_from_json(json_object_get(result, "facts"), arena, &facts);
+        if (!failed && ftruncate(fd, code_bytes) != 0)
+            failed = fm_error_errno(error, errno, "cannot cut the compiler's output");
+        if (!failed)
+            *ret_facts = facts;
+    }
+    json_decref(result);
+    return failed;
+}
+
+/* A compile process that did not end by itself was stopped by one of its limits, or crashed. */
+static int status_error(const struct fm_compile_reply *reply, struct fm_error *error)
+{
+    if (!reply->started)
+        return fm_error_errno(error, reply->status, "cannot start a compile process");
+    int status = reply->status;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return 0;
+    if (WIFEXITED(status))
+        return fm_error_set(error,
+                            WEXITSTATUS(status) == fm_err_exit_code(FM_ERR_STORAGE_FULL)
+                                ? FM_ERR_STORAGE_FULL
+                                : FM_ERR_INTERNAL,
+                            "the compiler ended with code %d", WEXITSTATUS(status));
+    switch (WTERMSIG(status)) {
+    case SIGXCPU:
+    case SIGKILL:
+        return fm_error_set(error, FM_ERR_BAD_MODULE,
+                            "the module takes more than the compile limit of %d s of CPU time, "
+                            "%d s in all",
+                            FM_COMPILE_CPU_S, FM_COMPILE_WALL_S);
+    case SIGXFSZ:
+        return fm_error_set(error, FM_ERR_BAD_MODULE,
+                            "the module's machine code is over the compile limit of %llu bytes",
+                            (unsigned long long)FM_COMPILE_OUTPUT_BYTES);
+    case SIGABRT: /* how the compiler ends without memory */
+    default:
+        return fm_error_set(error, FM_ERR_BAD_MODULE,
+                            "the module made the compiler stop (signal %d): it is broken, or takes "
+                            "more than the compile limit of %llu bytes of memory",
+                            WTERMSIG(status), (unsigned long long)FM_COMPILE_MEMORY_BYTES);
+    }
+}
+
+static int exchange(struct fm_compile_client *client, int wasm_fd, int output_fd,
+                    struct fm_compile_reply *reply)
+{
+    int socket = take_socket(client);
+    int failed = send_request(socket, wasm_fd, output_fd);
+    if (!failed)
+        failed = receive_reply(socket, reply);
+    give_socket(client, socket);
+    return failed;
+}
+
+int fm_compile(void *data, const char *wasm_path, const char *cwasm_path, struct fm_arena *arena,
+               struct fm_module_facts *ret_facts, struct fm_error *error)
+{
+    struct fm_compile_client *client = data;
+    int wasm_fd = open(wasm_path, O_RDONLY | O_CLOEXEC);
+    if (wasm_fd < 0)
+        return fm_error_errno(error, errno, "cannot open '%s'", wasm_path);
+    int output_fd = open(cwasm_path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (output_fd < 0) {
+        int failed = fm_error_errno(error, errno, "cannot create '%s'", cwasm_path);
+        (void)close(wasm_fd); /* only read */
+        return failed;
+    }
+    struct fm_compile_reply reply = {0};
+    int failed = exchange(client, wasm_fd, output_fd, &reply);
+    if (failed)
+        (void)fm_error_set(error, failed, "the supervisor does not answer");
+    if (!failed)
+        failed = status_error(&reply, error);
+    if (!failed)
+        failed = read_output(output_fd, arena, ret_facts, error);
+    (void)close(wasm_fd);
+    if (close(output_fd) != 0 && !failed)
+        failed = fm_error_errno(error, errno, "cannot write '%s'", cwasm_path);
+    return failed;
+}

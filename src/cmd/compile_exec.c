@@ -1,0 +1,43 @@
+/* compile_exec.c - from a forked supervisor to a compile process: limits, descriptors, exec.
+ *
+ * Between fork and exec only plain system calls.  The new program image has nothing of the
+ * supervisor's memory. */
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "cmd/compile.h"
+
+#define SELF "/proc/self/exe"
+#define EXIT_NO_EXEC 71 /* EX_OSERR */
+
+static bool limit(int what, uint64_t most)
+{
+    const struct rlimit value = {.rlim_cur = most, .rlim_max = most};
+    return setrlimit((__rlimit_resource_t)what, &value) == 0;
+}
+
+void fm_compile_exec(int wasm_fd, int output_fd)
+{
+    sigset_t none;
+    (void)sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    bool ready = prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 &&
+                 prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+                 limit(RLIMIT_CPU, FM_COMPILE_CPU_S) && limit(RLIMIT_AS, FM_COMPILE_MEMORY_BYTES) &&
+                 limit(RLIMIT_FSIZE, FM_COMPILE_OUTPUT_BYTES) && limit(RLIMIT_CORE, 0) &&
+                 limit(RLIMIT_NOFILE, 32);
+    /* 0 and 1 may be taken by each other: via numbers that are free. */
+    int wasm_high = dup(wasm_fd);
+    int output_high = dup(output_fd);
+    ready = ready && wasm_high >= 0 && output_high >= 0 && dup2(wasm_high, 0) == 0 &&
+            dup2(output_high, 1) == 1 && close_range(3, ~0U, 0) == 0;
+    if (ready) {
+        char *const arguments[] = {(char[]){"faasm"}, (char[]){"compile"}, NULL};
+        char *const environment[] = {NULL};
+        (void)execve(SELF, arguments, environment);
+    }
+    _exit(EXIT_NO_EXEC);
+}

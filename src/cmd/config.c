@@ -1,0 +1,217 @@
+/* config.c - one table of settings, walked by everything that reads or shows them. */
+#include "cmd/config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/limits.h"
+#include "engine/engine.h"
+
+#define LINE_SIZE 4096
+#define WORKERS_AUTO_MAX 64
+
+enum kind {
+    KIND_NONE,
+    KIND_BYTES,
+    KIND_MS,
+    KIND_BOOL,
+};
+
+struct row {
+    const char *name;
+    const char *prose;
+    enum kind kind;
+    uint64_t initial;
+    uint64_t min;
+    uint64_t max;
+    size_t offset;
+};
+
+static const struct row rows[] = {
+#define X(name, unit, initial, min, max, prose)                                                    \
+    {#name, prose, KIND_##unit, initial, min, max, offsetof(struct fm_config, name)},
+    FM_CONFIG_MAP(X)
+#undef X
+};
+
+static enum fm_unit unit_of(const struct row *row)
+{
+    return row->kind == KIND_BYTES ? FM_UNIT_BYTES
+           : row->kind == KIND_MS  ? FM_UNIT_MS
+                                   : FM_UNIT_NONE;
+}
+
+static uint64_t *field(struct fm_config *config, const struct row *row)
+{
+    return (uint64_t *)(void *)((char *)config + row->offset);
+}
+
+static uint64_t value_of(const struct fm_config *config, const struct row *row)
+{
+    uint64_t value;
+    memcpy(&value, (const char *)config + row->offset, sizeof(value));
+    return value;
+}
+
+void fm_config_init(struct fm_config *config)
+{
+    *config = (struct fm_config){.listen = "127.0.0.1:8080"};
+    for (size_t i = 0; i < FM_ARRAY_LENGTH(rows); i++)
+        *field(config, &rows[i]) = rows[i].initial;
+}
+
+static int parse_value(const struct row *row, const char *text, uint64_t *ret_value)
+{
+    if (row->kind != KIND_BOOL)
+        return fm_units_parse(text, unit_of(row), ret_value);
+    if (strcmp(text, "on") == 0 || strcmp(text, "off") == 0) {
+        *ret_value = text[1] == 'n';
+        return 0;
+    }
+    return FM_ERR_BAD_REQUEST;
+}
+
+static void format_value(const struct row *row, uint64_t value, char text[FM_UNITS_TEXT_SIZE])
+{
+    if (value == FM_CONFIG_AUTO)
+        (void)snprintf(text, FM_UNITS_TEXT_SIZE, "auto");
+    else if (row->kind == KIND_BOOL)
+        (void)snprintf(text, FM_UNITS_TEXT_SIZE, "%s", value ? "on" : "off");
+    else
+        fm_units_format(value, unit_of(row), text);
+}
+
+static int set_number(struct fm_config *config, const struct row *row, const char *text,
+                      struct fm_error *error)
+{
+    uint64_t value = 0;
+    if (strcmp(text, "auto") == 0 && row->initial == FM_CONFIG_AUTO) {
+        *field(config, row) = FM_CONFIG_AUTO;
+        return 0;
+    }
+    if (parse_value(row, text, &value) != 0)
+        return fm_error_set(error, FM_ERR_BAD_REQUEST, "'%s' is no value for %s", text, row->name);
+    if (value < row->min || value > row->max) {
+        char min[FM_UNITS_TEXT_SIZE];
+        char max[FM_UNITS_TEXT_SIZE];
+        format_value(row, row->min, min);
+        format_value(row, row->max, max);
+        return fm_error_set(error, FM_ERR_BAD_REQUEST, "%s must be from %s to %s, not %s",
+                            row->name, min, max, text);
+    }
+    *field(config, row) = value;
+    return 0;
+}
+
+static int set_text(char *to, size_t size, const char *name, const char *text,
+                    struct fm_error *error)
+{
+    size_t length = strlen(text);
+    if (length == 0 || length >= size)
+        return fm_error_set(error, FM_ERR_BAD_REQUEST, "%s must have from 1 to %zu characters",
+                            name, size - 1);
+    memcpy(to, text, length + 1);
+    return 0;
+}
+
+static int set_pair(struct fm_config *config, const char *key, const char *value,
+                    struct fm_error *error)
+{
+    if (strcmp(key, "listen") == 0)
+        return set_text(config->listen, sizeof(config->listen), key, value, error);
+    if (strcmp(key, "data") == 0)
+        return set_text(config->data, sizeof(config->data), key, value, error);
+    if (strcmp(key, "samples") == 0)
+        return set_text(config->samples, sizeof(config->samples), key, value, error);
+    for (size_t i = 0; i < FM_ARRAY_LENGTH(rows); i++)
+        if (strcmp(rows[i].name, key) == 0)
+            return set_number(config, &rows[i], value, error);
+    return fm_error_set(error, FM_ERR_BAD_REQUEST, "no setting is called '%s'", key);
+}
+
+/* Without white space at both ends; changes `text`. */
+static char *trim(char *text)
+{
+    while (isspace((unsigned char)*text))
+        text++;
+    size_t length = strlen(text);
+    while (length > 0 && isspace((unsigned char)text[length - 1]))
+        text[--length] = '\0';
+    return text;
+}
+
+int fm_config_set(struct fm_config *config, const char *text, struct fm_error *error)
+{
+    char line[LINE_SIZE];
+    size_t length = strlen(text);
+    if (length >= sizeof(line))
+        return fm_error_set(error, FM_ERR_BAD_REQUEST, "a setting of more than %d characters",
+                            LINE_SIZE - 1);
+    memcpy(line, text, length + 1);
+    char *equals = strchr(line, '=');
+    if (!equals)
+        return fm_error_set(error, FM_ERR_BAD_REQUEST, "'%s' is not KEY=VALUE", text);
+    *equals = '\0';
+    return set_pair(config, trim(line), trim(equals + 1), error);
+}
+
+int fm_config_read(struct fm_config *config, const char *path, struct fm_error *error)
+{
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return fm_error_errno(error, errno, "cannot read '%s'", path);
+    char line[LINE_SIZE];
+    int failed = 0;
+    for (unsigned number = 1; !failed && fgets(line, sizeof(line), file); number++) {
+        struct fm_error cause = {0};
+        size_t length = strlen(line);
+        if (length == sizeof(line) - 1 && line[length - 1] != '\n') {
+            failed = fm_error_set(&cause, FM_ERR_BAD_REQUEST, "the line is too long");
+        } else {
+            char *comment = strchr(line, '#');
+            if (comment)
+                *comment = '\0';
+            const char *setting = trim(line);
+            failed = setting[0] ? fm_config_set(config, setting, &cause) : 0;
+        }
+        if (failed)
+            failed = fm_error_set(error, failed, "%s:%u: %s", path, number, cause.text);
+    }
+    if (!failed && ferror(file))
+        failed = fm_error_errno(error, errno, "cannot read '%s'", path);
+    (void)fclose(file); /* only read */
+    return failed;
+}
+
+static void derive(uint64_t *value, uint64_t fitting)
+{
+    if (*value == FM_CONFIG_AUTO)
+        *value = fitting;
+}
+
+void fm_config_derive(struct fm_config *config)
+{
+    struct fm_engine_config engine;
+    fm_engine_config_init(&engine, true);
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    derive(&config->workers, cores < 1 ? 1 : fm_min_u64((uint64_t)cores, WORKERS_AUTO_MAX));
+    derive(&config->slots, engine.slots);
+    derive(&config->keep_resident_bytes, engine.keep_resident_bytes);
+    derive(&config->warm_slots, fm_min_u64(engine.warm_slots, config->slots));
+    derive(&config->page_scanning, engine.page_scanning);
+    derive(&config->modules_bytes, fm_max_u64(memory / 8, 64 * FM_MIB));
+    derive(&config->records_bytes, fm_max_u64(memory / 16 / config->workers, 16 * FM_MIB));
+}
+
+void fm_config_print(const struct fm_config *config, FILE *out)
+{
+    for (size_t i = 0; i < FM_ARRAY_LENGTH(rows); i++) {
+        char text[FM_UNITS_TEXT_SIZE];
+        format_value(&rows[i], value_of(config, &rows[i]), text);
+        (void)fprintf(out, "# %s\n%s = %s\n\n", rows[i].prose, rows[i].name, text);
+    }
+}

@@ -1,0 +1,178 @@
+/* metrics.c - /metrics, in the text format of OpenMetrics 1.0.
+ *
+ * One row per number; the cardinality is fixed: nothing a user names becomes a label. */
+#include <stddef.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/buffer.h"
+#include "base/clock.h"
+#include "cmd/server.h"
+#include "engine/engine.h"
+#include "sched/modules.h"
+#include "sched/ticker.h"
+
+struct sums {
+    uint64_t calls_submitted, calls_finished, calls_failed, calls_cancelled, calls_inlined;
+    uint64_t slices, guest_cpu_ns, cold, queued, parked, sandboxes, calls;
+    uint64_t connections, requests, responses[6], hangups, timeouts, bytes_in, bytes_out;
+    uint64_t open, suspended, passes, pass_ns_max;
+};
+
+static void add(struct sums *sums, const struct fm_worker_counts *counts)
+{
+    const struct fm_sched_counts *sched = &counts->sched;
+    const struct fm_http_counts *http = &counts->http;
+    sums->calls_submitted += sched->submitted;
+    sums->calls_finished += sched->finished;
+    sums->calls_failed += sched->failed;
+    sums->calls_cancelled += sched->cancelled;
+    sums->calls_inlined += sched->inlined;
+    sums->slices += sched->slices;
+    sums->guest_cpu_ns += sched->guest_cpu_ns;
+    sums->cold += sched->cold;
+    sums->queued += sched->queued;
+    sums->parked += sched->parked;
+    sums->sandboxes += sched->sandboxes;
+    sums->calls += sched->calls;
+    sums->connections += http->connections;
+    sums->requests += http->requests;
+    for (int i = 0; i < 6; i++)
+        sums->responses[i] += http->responses[i];
+    sums->hangups += http->hangups;
+    sums->timeouts += http->timeouts;
+    sums->bytes_in += http->bytes_in;
+    sums->bytes_out += http->bytes_out;
+    sums->open += http->open;
+    sums->suspended += http->suspended;
+    sums->passes += counts->passes;
+    sums->pass_ns_max = fm_max_u64(sums->pass_ns_max, counts->pass_ns_max);
+}
+
+struct row {
+    const char *name;
+    const char *type; /* counter or gauge */
+    const char *help;
+    size_t offset; /* in struct sums */
+};
+
+#define ROW(name, type, field, help)                                                               \
+    {                                                                                              \
+        "faasm_" name, type, help, offsetof(struct sums, field)                                    \
+    }
+
+static const struct row rows[] = {
+    ROW("calls_submitted", "counter", calls_submitted, "Calls that came to the door."),
+    ROW("calls_finished", "counter", calls_finished, "Calls that ended."),
+    ROW("calls_failed", "counter", calls_failed, "Calls that ended with an error."),
+    ROW("calls_cancelled", "counter", calls_cancelled, "Calls that were cancelled."),
+    ROW("calls_inlined", "counter", calls_inlined, "Calls that ran to their end at once."),
+    ROW("calls_cold", "counter", cold, "Calls that waited for their module."),
+    ROW("slices", "counter", slices, "Times that a guest was given a thread."),
+    ROW("calls", "gauge", calls, "Calls that have not ended."),
+    ROW("calls_queued", "gauge", queued, "Calls that wait for their turn."),
+    ROW("calls_parked", "gauge", parked, "Calls that wait for an event."),
+    ROW("sandboxes", "gauge", sandboxes, "Instances that exist."),
+    ROW("http_connections_opened", "counter", connections, "Connections accepted."),
+    ROW("http_connections", "gauge", open, "Connections open."),
+    ROW("http_requests", "counter", requests, "Requests answered."),
+    ROW("http_requests_suspended", "gauge", suspended, "Requests that wait."),
+    ROW("http_hangups", "counter", hangups, "Clients that left during their call."),
+    ROW("http_timeouts", "counter", timeouts, "Connections closed for slowness."),
+    ROW("http_received_bytes", "counter", bytes_in, "Bytes of request bodies."),
+    ROW("http_sent_bytes", "counter", bytes_out, "Bytes of response bodies."),
+    ROW("loop_passes", "counter", passes, "Passes of the workers' loops."),
+};
+
+static int put(struct fm_buffer *text, const char *name, const char *type, const char *help,
+               const char *labels, double value)
+{
+    bool counter = type[0] == 'c';
+    int failed = 0;
+    if (help)
+        failed = fm_buffer_printf(text, "# TYPE %s %s\n# HELP %s %s\n", name, type, name, help);
+    if (!failed)
+        failed =
+            fm_buffer_printf(text, "%s%s%s %.17g\n", name, counter ? "_total" : "", labels, value);
+    return failed;
+}
+
+static int put_responses(struct fm_buffer *text, const struct sums *sums)
+{
+    int failed = 0;
+    for (int i = 1; !failed && i < 6; i++) {
+        char labels[24];
+        (void)snprintf(labels, sizeof(labels), "{class=\"%dxx\"}", i);
+        failed =
+            put(text, "faasm_http_responses", "counter",
+                i == 1 ? "Answers by class of status." : NULL, labels, (double)sums->responses[i]);
+    }
+    return failed;
+}
+
+static double resident_bytes(void)
+{
+    unsigned long long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (!file)
+        return 0;
+    if (fscanf(file, "%*u %llu", &pages) != 1)
+        pages = 0;
+    (void)fclose(file); /* only read */
+    return (double)pages * (double)sysconf(_SC_PAGESIZE);
+}
+
+static int put_process(struct fm_server *server, struct fm_buffer *text, const struct sums *sums)
+{
+    struct fm_modules_counts modules;
+    fm_modules_counts(server->modules, &modules);
+    const struct {
+        const char *name;
+        const char *type;
+        const char *help;
+        double value;
+    } values[] = {
+        {"faasm_guest_cpu_seconds", "counter", "CPU time of guests.",
+         (double)sums->guest_cpu_ns / 1e9},
+        {"faasm_loop_pass_seconds_max", "gauge", "Longest pass of a worker's loop so far.",
+         (double)sums->pass_ns_max / 1e9},
+        {"faasm_modules_loaded", "gauge", "Modules in memory.", (double)modules.loaded},
+        {"faasm_modules_bytes", "gauge", "Bytes mapped for them.", (double)modules.bytes},
+        {"faasm_module_loads", "counter", "Modules loaded.", (double)modules.loads},
+        {"faasm_module_evictions", "counter", "Modules asked to go.", (double)modules.evictions},
+        {"faasm_page_scanning", "gauge", "1 while slots are cleaned by page scanning.",
+         fm_engine_page_scanning(server->engine) ? 1 : 0},
+        {"faasm_ticks", "counter", "Ticks of the preemption clock.",
+         (double)fm_ticker_ticks(server->ticker)},
+        {"faasm_workers", "gauge", "Threads that run calls.", (double)server->workers_count},
+        {"faasm_uptime_seconds", "gauge", "Since this server process started.",
+         (double)(fm_clock_monotonic_ns() - server->started_ns) / 1e9},
+        {"faasm_resident_bytes", "gauge", "Resident memory of the server process.",
+         resident_bytes()},
+    };
+    int failed = 0;
+    for (size_t i = 0; !failed && i < FM_ARRAY_LENGTH(values); i++)
+        failed = put(text, values[i].name, values[i].type, values[i].help, "", values[i].value);
+    return failed;
+}
+
+int fm_metrics_text(void *data, struct fm_buffer *text)
+{
+    struct fm_server *server = data;
+    struct sums sums = {0};
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        struct fm_worker_counts counts;
+        fm_worker_counts(&server->workers[i], &counts);
+        add(&sums, &counts);
+    }
+    int failed = 0;
+    for (size_t i = 0; !failed && i < FM_ARRAY_LENGTH(rows); i++) {
+        uint64_t value = *(const uint64_t *)(const void *)((const char *)&sums + rows[i].offset);
+        failed = put(text, rows[i].name, rows[i].type, rows[i].help, "", (double)value);
+    }
+    if (!failed)
+        failed = put_responses(text, &sums);
+    if (!failed)
+        failed = put_process(server, text, &sums);
+    return failed ? failed : fm_buffer_append_text(text, "# EOF\n");
+}

@@ -1,0 +1,187 @@
+/* invoke.c - POST /f/<user>/<function>: a request becomes a call, and its outcome the answer.
+ *
+ *      headers: function known? body not too long? --> body --> call_new --> submit --> DONE:
+ * answer
+ *                                                                              |
+ *                                                                              +--> LATER: put
+ * aside, on_done: answer <-- watch for hang-up
+ *
+ * This is the path that must be short.  The body is collected in a buffer that the next request
+ * uses again, the guest reads it there, and the answer is sent from where the guest wrote it; so
+ * request and call live until both the library and the scheduler have let go of them.
+ *
+ * What a call chained is started before its parent is answered: a client that has its 200 may rely
+ * on the rest being under way.  A client that left does not change that; the call has succeeded.
+ *
+ * Threading: the worker's. */
+#include <stdio.h>
+
+#include "call/call.h"
+#include "http/routes.h"
+#include "queue/queue.h"
+#include "sched/sched.h"
+
+/* --- the function ----------------------------------------------------------------------------- */
+
+int fm_invoke_names(struct fm_request *request)
+{
+    int failed = fm_target_name(&request->target, 1, "user", &request->error);
+    return failed ? failed : fm_target_name(&request->target, 2, "function", &request->error);
+}
+
+int fm_invoke_find(struct fm_request *request, struct fm_function **ret_function)
+{
+    struct fm_http *http = request->http;
+    const struct fm_segment *user = &request->target.segments[1];
+    const struct fm_segment *function = &request->target.segments[2];
+    if (!request->function || request->function_pass != http->pass) {
+        request->function = fm_sched_function(http->config.sched, user->text, user->length,
+                                              function->text, function->length);
+        request->function_pass = http->pass;
+    }
+    if (!request->function)
+        return fm_error_set(&request->error, FM_ERR_NOT_FOUND, "no function '%s/%s'", user->text,
+                            function->text);
+    *ret_function = request->function;
+    return 0;
+}
+
+static int check_input(struct fm_request *request, uint64_t bytes,
+                       const struct fm_function *function)
+{
+    uint64_t bytes_max = fm_function_version(function)->limits.input_bytes;
+    request->body.length_max = (size_t)bytes_max;
+    if (bytes <= bytes_max)
+        return 0;
+    return fm_error_set(&request->error, FM_ERR_TOO_LARGE,
+                        "the body has %llu bytes, the function's limit input_bytes is %llu",
+                        (unsigned long long)bytes, (unsigned long long)bytes_max);
+}
+
+int fm_invoke_begin(struct fm_request *request)
+{
+    struct fm_function *function = NULL;
+    int failed = fm_invoke_names(request);
+    if (!failed)
+        failed = fm_invoke_find(request, &function);
+    return failed ? failed : check_input(request, request->content_length, function);
+}
+
+/* --- the outcome ------------------------------------------------------------------------------ */
+
+static void add_headers(struct fm_request *request, const struct fm_call *call)
+{
+    char id[FM_ID_TEXT_SIZE];
+    fm_id_format(call->id, id);
+    fm_answer_header(request, "X-Faasm-Call-Id", id);
+    char exit_code[12] = "0";
+    if (call->exit_code != 0)
+        (void)snprintf(exit_code, sizeof(exit_code), "%d", call->exit_code);
+    fm_answer_header(request, "X-Faasm-Exit-Code", exit_code);
+    fm_answer_number(request, "X-Faasm-Cpu-Us", call->cpu_ns / FM_NS_PER_US);
+    fm_answer_header(request, "X-Faasm-Cold", call->cold ? "1" : "0");
+}
+
+/* What follows from the call whether or not anybody hears of it. */
+static int start_chains(struct fm_request *request)
+{
+    struct fm_call *call = request->call;
+    if (call->error || call->chains_count == 0)
+        return 0;
+    int failed = fm_queue_chains(request->http->config.queue, call, &request->error);
+    if (failed && !request->error.code)
+        (void)fm_error_set(&request->error, failed, "%s", fm_err_meaning(failed));
+    return failed;
+}
+
+static void answer(struct fm_request *request, int chains_failed)
+{
+    struct fm_call *call = request->call;
+    if (call->error || chains_failed) {
+        struct fm_problem problem = {
+            .error = call->error ? call->error : chains_failed,
+            .detail = call->error ? call->detail : request->error.text,
+            .call = call,
+        };
+        fm_answer_problem(request, &problem);
+    } else {
+        fm_answer_bytes(request, MHD_HTTP_OK, FM_TYPE_BYTES, call->output.data,
+                        call->output.length);
+    }
+    add_headers(request, call);
+}
+
+static void free_call(struct fm_request *request)
+{
+    fm_sched_call_free(request->http->config.sched, request->call);
+    request->call = NULL;
+}
+
+static void on_call_done(struct fm_call *call)
+{
+    struct fm_request *request = call->owner;
+    int chains_failed = start_chains(request);
+    if (!request->client) {
+        free_call(request);
+        fm_request_free(request);
+    } else if (request->hung_up) {
+        fm_request_close(request);
+    } else {
+        answer(request, chains_failed);
+        fm_request_wake(request);
+    }
+}
+
+/* --- the handler ------------------------------------------------------------------------------ */
+
+static void run(struct fm_request *request)
+{
+    struct fm_sched *sched = request->http->config.sched;
+    struct fm_function *function = NULL;
+    int failed = fm_invoke_find(request, &function);
+    if (!failed)
+        failed = check_input(request, request->body.length, function);
+    if (!failed)
+        failed = fm_sched_call_new(sched, function, &request->call);
+    if (failed) {
+        if (!request->error.code)
+            (void)fm_error_set(&request->error, failed, "%s", fm_err_meaning(failed));
+        fm_answer_error(request, &request->error);
+        return;
+    }
+    struct fm_call *call = request->call;
+    call->principal = request->principal;
+    call->input = request->body.data;
+    call->input_bytes = request->body.length;
+    call->owner = request;
+    call->on_done = on_call_done;
+    if (fm_sched_submit(sched, call) == FM_SUBMIT_DONE)
+        answer(request, start_chains(request));
+    else
+        fm_request_wait(request, true);
+}
+
+static void cancel(struct fm_request *request)
+{
+    fm_sched_cancel(request->http->config.sched, request->call, FM_ERR_CANCELLED);
+}
+
+static bool leave(struct fm_request *request)
+{
+    if (!request->call)
+        return true;
+    if (request->call->state != FM_CALL_DONE) {
+        cancel(request); /* on_call_done() frees both, perhaps already has */
+        return false;
+    }
+    free_call(request);
+    return true;
+}
+
+const struct fm_handler fm_invoke_handler = {
+    .intake = FM_INTAKE_KEEP,
+    .begin = fm_invoke_begin,
+    .run = run,
+    .cancel = cancel,
+    .leave = leave,
+};

@@ -1,0 +1,122 @@
+/* request.h - a request, from its request line until nobody works for it any more.
+ *
+ * Private to http/; for the worker's thread. */
+#pragma once
+
+#include <microhttpd.h>
+
+#include "base/buffer.h"
+#include "http/client.h"
+#include "http/target.h"
+
+struct fm_ask;
+struct fm_call;
+struct fm_function;
+struct fm_put;
+struct fm_removal;
+struct fm_request;
+struct fm_route;
+
+/*      HEAD --> BODY --> WORK --> ANSWER
+ *        |       |  ^     |         ^ ^
+ *        |       |  |     +--> CLOSE| |
+ *        |       +--+--> DROP ------+ |
+ *        +---------------^            |
+ *        +----------------------------+        refused before its body came */
+enum fm_request_phase {
+    FM_REQUEST_HEAD,   /* waits for the end of the headers */
+    FM_REQUEST_BODY,   /* waits for the body, which the handler gets */
+    FM_REQUEST_DROP,   /* is refused; waits for the rest of the body, which nobody gets */
+    FM_REQUEST_WORK,   /* is whole; waits for what the handler does for it */
+    FM_REQUEST_ANSWER, /* waits for its answer to be sent */
+    FM_REQUEST_CLOSE,  /* waits for its connection to be closed, without an answer */
+};
+
+enum fm_intake {
+    FM_INTAKE_NONE,   /* a small body is ignored, a larger one refused */
+    FM_INTAKE_KEEP,   /* the body is collected in request->body, up to its length_max */
+    FM_INTAKE_STREAM, /* the handler takes it piece by piece */
+};
+
+/* What answers one method of one route.  Functions that are NULL have nothing to do. */
+struct fm_handler {
+    enum fm_intake intake;
+    /* The headers are complete.  An error (with its text in request->error) refuses the request. */
+    int (*begin)(struct fm_request *request);
+    /* STREAM only: takes some of `data` and says how much; less than all only when it has the
+     * request wait.  An error refuses the request. */
+    int (*take)(struct fm_request *request, const uint8_t *data, size_t bytes, size_t *ret_taken);
+    /* The request is whole: gives an answer, or has it wait. */
+    void (*run)(struct fm_request *request);
+    /* The client has left a request that waits: ends the work soon, and then wakes the request. */
+    void (*cancel)(struct fm_request *request);
+    /* The library has let go of the request, answered or not: ends what is under way for it. False:
+     * that takes longer, and fm_request_free() will be called by then. */
+    bool (*leave)(struct fm_request *request);
+};
+
+struct fm_request {
+    struct fm_http *http;
+    struct fm_client *client; /* NULL: the library has let go of it */
+    enum fm_request_phase phase;
+    const struct fm_route *route;     /* NULL: not found (yet) */
+    const struct fm_handler *handler; /* NULL: not found (yet) */
+    bool head;                        /* the method is HEAD */
+    const char *principal;            /* who asks; "anonymous" until there are tokens */
+    struct fm_target target;
+    const char *raw_target; /* only to be compared with the library's other pointers */
+    size_t raw_length;
+
+    uint64_t content_length; /* 0: none, or not known */
+    bool has_length;
+    bool chunked;
+    bool expects;       /* Expect: 100-continue: the body is held back until we say so */
+    const char *broken; /* what is wrong with its framing (static); NULL: nothing */
+
+    bool suspended;      /* the library looks away */
+    bool patient;        /* see fm_request_wait() */
+    bool hung_up;        /* the client has left */
+    uint64_t drop_bytes; /* of the body, ignored so far */
+    struct fm_buffer body;
+    struct fm_buffer query; /* a copy with its NUL; decoded in place as it is read */
+    struct fm_buffer text;  /* of an answer that is made here */
+    struct fm_error error;  /* why it was refused */
+
+    struct MHD_Response *response; /* made, and not yet given to the library */
+    unsigned status;
+    uint64_t answer_bytes;
+
+    struct fm_function *function; /* good while function_pass == http->pass */
+    uint64_t function_pass;
+    struct fm_call *call; /* one of these, the handler's */
+    struct fm_put *put;
+    struct fm_removal *removal;
+    struct fm_ask *ask;
+
+    struct fm_list link; /* in http->free_requests */
+};
+
+/* The library's callbacks. */
+void *fm_request_start(void *data, const char *target, struct MHD_Connection *connection);
+enum MHD_Result fm_request_step(void *data, struct MHD_Connection *connection, const char *url,
+                                const char *method, const char *version, const char *upload_data,
+                                size_t *upload_bytes, void **context);
+void fm_request_completed(void *data, struct MHD_Connection *connection, void **context,
+                          enum MHD_RequestTerminationCode code);
+
+void fm_request_leave(struct fm_request *request); /* the library lets go of it */
+void fm_request_free(struct fm_request *request);  /* or keeps it for a next one */
+void fm_request_free_all(struct fm_http *http);    /* those that were kept */
+
+/* Puts the request aside until fm_request_wake().  With `hang_up`, a client that leaves meanwhile
+ * is noticed and handler->cancel called. */
+void fm_request_wait(struct fm_request *request, bool hang_up);
+void fm_request_wake(struct fm_request *request);
+
+/* The client of a waiting request has left, or has to: its connection is closed without an answer,
+ * as soon as the handler lets go. */
+void fm_request_cut(struct fm_request *request);
+void fm_request_close(struct fm_request *request); /* at once */
+
+/* FM_ERR_BAD_REQUEST, with a text in request->error, when there is any parameter. */
+FM_MUST_CHECK int fm_request_no_query(struct fm_request *request);

@@ -1,0 +1,204 @@
+/* deploy.c - the blocking half of an upload, and of a removal.
+ *
+ * A job on the pool for builds does everything up to the commit in order; each step that fails ends
+ * the deployment with nothing changed.  After the commit the news goes to all workers, and their
+ * last acknowledgement is the answer.
+ *
+ * The module is loaded and linked once before the commit: what the pool of sandboxes cannot hold
+ * (too large a memory, too many tables) is refused here and not at the first call. */
+#include "sched/deploy.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "call/function.h"
+#include "engine/module.h"
+#include "guest/guest.h"
+#include "loop/loop.h"
+#include "sched/modules.h"
+#include "sched/news.h"
+#include "store/functions.h"
+
+#define ARENA_BYTES_MAX FM_MIB
+
+struct fm_deployer {
+    struct fm_deployer_config config;
+};
+
+int fm_deployer_new(const struct fm_deployer_config *config, struct fm_deployer **ret_deployer)
+{
+    struct fm_deployer *deployer = calloc(1, sizeof(*deployer));
+    if (!deployer)
+        return FM_ERR_NOMEM;
+    deployer->config = *config;
+    *ret_deployer = deployer;
+    return 0;
+}
+
+struct fm_deployer *fm_deployer_free(struct fm_deployer *deployer)
+{
+    free(deployer);
+    return NULL;
+}
+
+/* --- the steps -------------------------------------------------------------------------------- */
+
+static int check_memory(const struct fm_version *wanted, struct fm_error *error)
+{
+    uint64_t pages_max = wanted->limits.memory_bytes / (64 * FM_KIB);
+    if (wanted->facts.memory_pages_min <= pages_max)
+        return 0;
+    return fm_error_set(error, FM_ERR_UNSUPPORTED_MODULE,
+                        "the module starts with %llu bytes of memory, over its limit memory_bytes "
+                        "= %llu; give limit.memory_bytes at upload",
+                        (unsigned long long)(wanted->facts.memory_pages_min * 64 * FM_KIB),
+                        (unsigned long long)wanted->limits.memory_bytes);
+}
+
+static int prove(const struct fm_deployer *deployer, const char *cwasm_path,
+                 const struct fm_version *wanted, struct fm_module **ret_module,
+                 struct fm_error *error)
+{
+    struct fm_module *module = NULL;
+    struct fm_error cause = {0};
+    int failed = fm_module_load(deployer->config.engine, cwasm_path, &module, &cause);
+    if (failed) /* compiled a moment ago by this very program: the pool does not take it */
+        return fm_error_set(error, FM_ERR_UNSUPPORTED_MODULE, "%s", cause.text);
+    failed = fm_guest_prepare(module, wanted->facts.abi, error);
+    if (failed) {
+        fm_module_free(module);
+        return failed;
+    }
+    *ret_module = module;
+    return 0;
+}
+
+/* Compiles, checks, commits.  `wanted` gets the facts, from `arena`. */
+static int build(const struct fm_deployer *deployer, struct fm_upload *upload,
+                 struct fm_version *wanted, struct fm_arena *arena, struct fm_version **ret_version,
+                 bool *ret_replaced, uint64_t *ret_sequence, struct fm_error *error)
+{
+    const struct fm_deployer_config *config = &deployer->config;
+    int failed = fm_upload_written(upload, error);
+    if (!failed)
+        failed = config->compile(config->compile_data, fm_upload_wasm_path(upload),
+                                 fm_upload_cwasm_path(upload), arena, &wanted->facts, error);
+    if (!failed)
+        failed = check_memory(wanted, error);
+    struct fm_module *module = NULL;
+    if (!failed)
+        failed = prove(deployer, fm_upload_cwasm_path(upload), wanted, &module, error);
+    fm_module_free(module);
+    if (!failed)
+        failed = fm_upload_commit(upload, wanted, ret_version, ret_replaced, ret_sequence, error);
+    return failed;
+}
+
+/* --- deployments of a running server ---------------------------------------------------------- */
+
+static void on_told(struct fm_message *message)
+{
+    struct fm_deploy *deploy = FM_CONTAINER_OF(message, struct fm_deploy, told);
+    deploy->on_done(deploy);
+}
+
+static int publish(struct fm_deploy *deploy, struct fm_version *version)
+{
+    const struct fm_deployer_config *config = &deploy->deployer->config;
+    struct fm_code *code = NULL;
+    int failed = fm_version_new(version, &deploy->version); /* for the asker */
+    if (failed) {
+        fm_version_free(version);
+        return failed;
+    }
+    failed = fm_code_new(config->modules, version, &code);
+    if (failed)
+        return failed;
+    unsigned workers = config->audience->count;
+    fm_code_hold(config->modules, code, workers);
+    failed = fm_news_tell(config->audience, FM_NEWS_PUBLISH, code, NULL, NULL, deploy->sequence,
+                          &deploy->told, deploy->home);
+    for (unsigned i = 0; failed && i < workers; i++)
+        fm_code_release(config->modules, code);
+    fm_code_release(config->modules, code); /* our own; the workers have theirs */
+    return failed;
+}
+
+static int run_upload(struct fm_deploy *deploy)
+{
+    struct fm_version *version = NULL;
+    int failed = build(deploy->deployer, deploy->upload, &deploy->wanted, &deploy->arena, &version,
+                       &deploy->replaced, &deploy->sequence, &deploy->error);
+    deploy->upload = fm_upload_end(deploy->upload);
+    return failed ? failed : publish(deploy, version);
+}
+
+static int run_removal(struct fm_deploy *deploy)
+{
+    const struct fm_deployer_config *config = &deploy->deployer->config;
+    const struct fm_version *wanted = &deploy->wanted;
+    int failed = fm_functions_remove(config->functions, wanted->user, wanted->function,
+                                     &deploy->sequence, &deploy->error);
+    if (failed)
+        return failed;
+    return fm_news_tell(config->audience, FM_NEWS_REMOVE, NULL, wanted->user, wanted->function,
+                        deploy->sequence, &deploy->told, deploy->home);
+}
+
+/* On a pool thread. */
+static void run_deploy(struct fm_job *job)
+{
+    struct fm_deploy *deploy = FM_CONTAINER_OF(job, struct fm_deploy, job);
+    fm_arena_init(&deploy->arena, ARENA_BYTES_MAX);
+    deploy->told.on_message = on_told;
+    int failed = deploy->upload ? run_upload(deploy) : run_removal(deploy);
+    fm_arena_done(&deploy->arena);
+    if (!failed)
+        return; /* the last worker that has heard answers */
+    if (!deploy->error.code)
+        (void)fm_error_set(&deploy->error, failed, "%s", fm_err_meaning(failed));
+    fm_mailbox_post(deploy->home, &deploy->told);
+}
+
+int fm_deploy_start(struct fm_deployer *deployer, struct fm_deploy *deploy, struct fm_mailbox *home)
+{
+    deploy->deployer = deployer;
+    deploy->home = home;
+    deploy->error = (struct fm_error){0};
+    deploy->version = NULL;
+    deploy->replaced = false;
+    deploy->job.run = run_deploy;
+    return fm_pool_submit(deployer->config.builds, &deploy->job, NULL);
+}
+
+int fm_deploy_now(struct fm_deployer *deployer, struct fm_upload *upload,
+                  const struct fm_version *wanted, struct fm_version **ret_version,
+                  struct fm_error *error)
+{
+    struct fm_arena arena;
+    fm_arena_init(&arena, ARENA_BYTES_MAX);
+    struct fm_version filled = *wanted;
+    bool replaced = false;
+    uint64_t sequence = 0;
+    int failed = build(deployer, upload, &filled, &arena, ret_version, &replaced, &sequence, error);
+    fm_upload_end(upload);
+    fm_arena_done(&arena);
+    return failed;
+}
+
+int fm_deploy_renew(struct fm_deployer *deployer, const struct fm_version *version,
+                    struct fm_error *error)
+{
+    const struct fm_deployer_config *config = &deployer->config;
+    char wasm[FM_FUNCTIONS_PATH_SIZE];
+    char cwasm[FM_FUNCTIONS_PATH_SIZE];
+    fm_functions_code_paths(config->functions, version, wasm, cwasm);
+    struct fm_arena arena;
+    fm_arena_init(&arena, ARENA_BYTES_MAX);
+    struct fm_module_facts facts = {0};
+    int failed = config->compile(config->compile_data, wasm, cwasm, &arena, &facts, error);
+    if (!failed)
+        failed = fm_functions_code_renew(config->functions, version, cwasm, error);
+    fm_arena_done(&arena);
+    return failed;
+}

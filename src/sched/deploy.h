@@ -1,0 +1,78 @@
+/* deploy.h - from an uploaded module to a function that every worker runs, and its removal.
+ *
+ *      upload written --> compiled (elsewhere) --> committed to disk --> loaded once, as a proof
+ *                     --> told to every worker --> answered
+ *
+ * The blocking steps run on the pool for builds.  The answer comes when all workers know, so that
+ * whoever got it finds the new version on any connection.  Two deployments of one function end in
+ * one of them, whole: the later commit wins everywhere. */
+#pragma once
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "call/function.h"
+#include "loop/mailbox.h"
+#include "loop/pool.h"
+
+struct fm_audience;
+struct fm_deployer; /* one per process; opaque; any thread */
+struct fm_engine;
+struct fm_functions;
+struct fm_modules;
+struct fm_upload;
+
+/* Compiles `wasm_path` into `cwasm_path`, both files, in a process of its own, and waits for it.
+ * Fills in the facts from `arena`.  FM_ERR_BAD_MODULE, FM_ERR_UNSUPPORTED_MODULE, FM_ERR_BUSY... */
+typedef int fm_compile_fn(void *data, const char *wasm_path, const char *cwasm_path,
+                          struct fm_arena *arena, struct fm_module_facts *ret_facts,
+                          struct fm_error *error);
+
+struct fm_deployer_config {
+    struct fm_functions *functions;
+    struct fm_modules *modules;
+    struct fm_engine *engine;
+    const struct fm_audience *audience; /* all workers */
+    struct fm_pool *builds;             /* its threads may wait for seconds */
+    fm_compile_fn *compile;
+    void *compile_data;
+};
+
+FM_MUST_CHECK int fm_deployer_new(const struct fm_deployer_config *config,
+                                  struct fm_deployer **ret_deployer);
+struct fm_deployer *fm_deployer_free(struct fm_deployer *deployer); /* NULL is fine */
+
+/* One deployment or removal; embedded in the asker, who keeps it until on_done is called on its own
+ * loop.  The outcome: error.code is 0, or FM_ERR_* with a text for the user. */
+struct fm_deploy {
+    /* The asker's part. */
+    struct fm_upload *upload; /* written; taken over (ended in every case); NULL: a removal */
+    struct fm_version wanted; /* user, function, limits, env, args; borrowed texts */
+    void (*on_done)(struct fm_deploy *deploy);
+
+    /* The answer's part. */
+    struct fm_error error;
+    bool replaced;              /* there was a version before */
+    struct fm_version *version; /* a copy for the asker, who frees it; NULL for a removal */
+
+    /* Private. */
+    struct fm_job job;
+    struct fm_deployer *deployer;
+    struct fm_mailbox *home;
+    struct fm_message told; /* the way back */
+    uint64_t sequence;
+    struct fm_arena arena;
+};
+
+/* FM_ERR_BUSY: too many wait already; nothing was taken. */
+FM_MUST_CHECK int fm_deploy_start(struct fm_deployer *deployer, struct fm_deploy *deploy,
+                                  struct fm_mailbox *home);
+
+/* The same steps without loops, for the start of the server: on this thread, before there are
+ * workers; does not tell anyone.  `upload` is ended in every case. */
+FM_MUST_CHECK int fm_deploy_now(struct fm_deployer *deployer, struct fm_upload *upload,
+                                const struct fm_version *wanted, struct fm_version **ret_version,
+                                struct fm_error *error);
+
+/* Makes a version's machine code again (another build of the engine, another CPU).  Blocks. */
+FM_MUST_CHECK int fm_deploy_renew(struct fm_deployer *deployer, const struct fm_version *version,
+                                  struct fm_error *error);

@@ -1,0 +1,45 @@
+/* runqueue.h - whose turn it is: round robin between users, and between the calls of a user.
+ *
+ *      ready:  ada -> bob -> eve            a user is in the ring while it has a task that can run
+ *               |      |
+ *              t1     t4                    taken from the front, put back at the end
+ *              t2
+ *
+ * Taking a task moves its user to the ring's end, so that a user with a thousand calls gets as many
+ * slices as one with a single call.  One worker, one thread. */
+#pragma once
+
+#include "base/list.h"
+#include "base/map.h"
+
+struct fm_user {
+    struct fm_map_node node; /* by name */
+    char *name;
+    struct fm_list tasks; /* fm_task.link, those that can run */
+    struct fm_list link;  /* in fm_runqueue.ready, while tasks is not empty */
+    uint32_t references;  /* functions of this user, and tasks of it */
+};
+
+struct fm_runqueue {
+    struct fm_map users;
+    struct fm_list ready;
+    uint32_t tasks_count;
+};
+
+void fm_runqueue_init(struct fm_runqueue *queue);
+void fm_runqueue_done(struct fm_runqueue *queue); /* empty */
+
+/* The user of that name, made if need be, with one more reference.  NULL: out of memory. */
+FM_MUST_CHECK struct fm_user *fm_runqueue_user_ref(struct fm_runqueue *queue, const char *name,
+                                                   size_t name_length);
+void fm_runqueue_user_unref(struct fm_runqueue *queue, struct fm_user *user);
+
+static inline bool fm_runqueue_empty(const struct fm_runqueue *queue)
+{
+    return queue->tasks_count == 0;
+}
+
+/* `link` is the task's. */
+void fm_runqueue_push(struct fm_runqueue *queue, struct fm_user *user, struct fm_list *link);
+struct fm_list *fm_runqueue_pop(struct fm_runqueue *queue); /* NULL: empty */
+void fm_runqueue_remove(struct fm_runqueue *queue, struct fm_user *user, struct fm_list *link);
