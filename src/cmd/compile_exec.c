@@ -10,6 +10,13 @@
 #include "base/base.h"
 #include "cmd/compile.h"
 
+/* The sanitizers reserve terabytes of addresses for themselves. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define ADDRESS_BYTES_MAX RLIM_INFINITY
+#else
+#define ADDRESS_BYTES_MAX FM_COMPILE_MEMORY_BYTES
+#endif
+
 #define SELF "/proc/self/exe"
 #define EXIT_NO_EXEC 71 /* EX_OSERR */
 
@@ -26,7 +33,7 @@ void fm_compile_exec(int wasm_fd, int output_fd)
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     bool ready = prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 &&
                  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-                 limit(RLIMIT_CPU, FM_COMPILE_CPU_S) && limit(RLIMIT_AS, FM_COMPILE_MEMORY_BYTES) &&
+                 limit(RLIMIT_CPU, FM_COMPILE_CPU_S) && limit(RLIMIT_AS, ADDRESS_BYTES_MAX) &&
                  limit(RLIMIT_FSIZE, FM_COMPILE_OUTPUT_BYTES) && limit(RLIMIT_CORE, 0) &&
                  limit(RLIMIT_NOFILE, 32);
     /* 0 and 1 may be taken by each other: via numbers that are free. */

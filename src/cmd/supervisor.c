@@ -56,6 +56,7 @@ struct supervisor {
     uint64_t backoff_ns;
     uint64_t start_at_ns; /* of the next server */
     bool stopping;
+    bool is_server; /* in the child process, once its server has ended */
     int exit_code;
 };
 
@@ -68,7 +69,8 @@ static void close_fd(int *fd)
 
 /* --- the server ------------------------------------------------------------------------------- */
 
-static _Noreturn void become_server(struct supervisor *supervisor, const int *sockets, int ready)
+/* In the child: the whole life of a server.  Returns its exit code, which main() will return. */
+static int become_server(struct supervisor *supervisor, const int *sockets, int ready)
 {
     pid_t parent = getppid();
     bool bound = prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && parent == getppid() && parent != 1;
@@ -78,7 +80,7 @@ static _Noreturn void become_server(struct supervisor *supervisor, const int *so
         close_fd(&supervisor->builds[i].socket);
     /* In a container the supervisor may itself be process 1. */
     if (!bound && parent != 1)
-        _exit(EXIT_FAILURE);
+        return EXIT_FAILURE;
     struct fm_server_start start = {
         .config = supervisor->config,
         .listener = supervisor->listener,
@@ -86,9 +88,7 @@ static _Noreturn void become_server(struct supervisor *supervisor, const int *so
         .build_sockets = sockets,
         .build_sockets_count = supervisor->builds_count,
     };
-    int code = supervisor->serve(&start);
-    (void)fflush(NULL);
-    _exit(code);
+    return supervisor->serve(&start);
 }
 
 static bool open_channels(struct supervisor *supervisor, int *server_sockets, int ready[2])
@@ -112,8 +112,11 @@ static void start_server(struct supervisor *supervisor)
     memset(sockets, -1, sizeof(sockets));
     bool open = open_channels(supervisor, sockets, ready);
     pid_t pid = open ? fork() : -1;
-    if (pid == 0)
-        become_server(supervisor, sockets, ready[1]);
+    if (pid == 0) {
+        supervisor->is_server = true;
+        supervisor->exit_code = become_server(supervisor, sockets, ready[1]);
+        return;
+    }
     for (size_t i = 0; i < supervisor->builds_count; i++)
         close_fd(&sockets[i]);
     close_fd(&ready[1]);
@@ -179,7 +182,7 @@ static void server_ready(struct supervisor *supervisor)
 
 /* --- compile processes ------------------------------------------------------------------------ */
 
-static void start_build(struct supervisor *supervisor, struct build *build)
+static void start_build(struct build *build)
 {
     int wasm_fd = -1;
     int output_fd = -1;
@@ -201,7 +204,6 @@ static void start_build(struct supervisor *supervisor, struct build *build)
     }
     build->pid = pid;
     build->kill_ns = fm_clock_monotonic_ns() + FM_COMPILE_WALL_S * FM_NS_PER_S;
-    (void)supervisor;
 }
 
 static void build_ended(struct build *build, int status)
@@ -290,7 +292,7 @@ static void wait_for_events(struct supervisor *supervisor)
         server_ready(supervisor);
     for (size_t i = 0; i < supervisor->builds_count; i++)
         if (fds[i + 2].revents && supervisor->builds[i].socket >= 0)
-            start_build(supervisor, &supervisor->builds[i]);
+            start_build(&supervisor->builds[i]);
     if (fds[0].revents)
         on_signal(supervisor);
 }
@@ -318,9 +320,10 @@ int fm_supervise(const struct fm_config *config, int listener,
         fm_log(FM_LOG_ERROR, "supervisor_failed", "reason", strerror(errno), NULL);
         return fm_err_exit_code(FM_ERR_IO);
     }
-    while (!supervisor.stopping || supervisor.server > 0) {
+    while (!supervisor.is_server && (!supervisor.stopping || supervisor.server > 0)) {
         do_due(&supervisor);
-        wait_for_events(&supervisor);
+        if (!supervisor.is_server)
+            wait_for_events(&supervisor);
     }
     close_fd(&supervisor.signals);
     return supervisor.exit_code;

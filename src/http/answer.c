@@ -95,6 +95,10 @@ void fm_answer_problem(struct fm_request *request, const struct fm_problem *prob
 
 void fm_answer_error(struct fm_request *request, const struct fm_error *error)
 {
-    struct fm_problem problem = {.error = error->code, .detail = error->text};
+    struct fm_problem problem = {
+        .error = error->code,
+        .status = (int)request->status, /* 0, but for the few whose status is not the table's */
+        .detail = error->text,
+    };
     fm_answer_problem(request, &problem);
 }

@@ -289,11 +289,14 @@ static int check_framing(struct fm_request *request, const char *version)
 
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-    if (info && info->header_size > request->http->config.header_bytes_max)
+    uint64_t bytes_max = request->http->config.header_bytes_max;
+    if (info && info->header_size > bytes_max) {
+        request->status = MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
         return fm_error_set(
             &request->error, FM_ERR_TOO_LARGE,
             "the request line and headers have %zu bytes, at most %llu are accepted",
-            info->header_size, (unsigned long long)request->http->config.header_bytes_max);
+            info->header_size, (unsigned long long)bytes_max);
+    }
     return request->error.code; /* of the target, found earlier */
 }
 

@@ -83,7 +83,7 @@ struct fm_request {
     struct fm_error error;  /* why it was refused */
 
     struct MHD_Response *response; /* made, and not yet given to the library */
-    unsigned status;
+    unsigned status; /* of the answer; before that: of the refusal, if it is special */
     uint64_t answer_bytes;
 
     struct fm_function *function; /* good while function_pass == http->pass */

@@ -254,6 +254,14 @@ static int each_function(struct each *each, const char *user, const char *functi
     return failed;
 }
 
+/* The folder of a user who has no functions; fails, as it should, if there is anything in it. */
+static void sweep_user(struct fm_functions *functions, const char *user)
+{
+    fm_functions_lock(functions);
+    (void)unlinkat(functions->functions_fd, user, AT_REMOVEDIR);
+    fm_functions_unlock(functions);
+}
+
 static int each_user(struct each *each, const char *user)
 {
     FM_CLEANUP(fm_files_close) int user_fd = -1;
@@ -271,6 +279,8 @@ static int each_user(struct each *each, const char *user)
     }
     for (size_t i = 0; !failed && i < names.count; i++)
         failed = each_function(each, user, names.names[i]);
+    if (each->sweep && names.count == 0)
+        sweep_user(each->functions, user);
     return failed;
 }
 

@@ -5,8 +5,8 @@
  *                                                  function.cwasm   machine code, made here
  *                                                  meta.json        what struct fm_version holds,
  *                                                                   and a keyed hash of the code
- *      <data>/functions/<user>/<function>/<version>.removed          an empty file: the versions
- *                                                  before it are removed
+ *      <data>/functions/<user>/<function>/<version>.removed          a mark: the versions before
+ *                                                  it are removed
  *      <data>/incoming/<random>                         an upload that is not complete
  *      <data>/trash/<random>                            what is being removed
  *

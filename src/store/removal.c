@@ -32,7 +32,7 @@ static int remove_locked(struct fm_functions *functions, const char *user, const
     if (!failed) {
         char id[FM_ID_TEXT_SIZE];
         fm_versions_next_id(functions, &versions, fm_clock_real_ns(), id);
-        failed = fm_versions_bury(&versions, id, error);
+        failed = fm_versions_bury(&versions, current->id, id, error);
     }
     fm_version_free(current);
     fm_versions_done(&versions);

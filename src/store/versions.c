@@ -9,7 +9,7 @@
  *                                        damaged   -> reported, go on
  *
  * A removal adds a tombstone, an empty file, and touches nothing else.  So it is one step on the
- * disk, needs no space, and the paths of removed versions stay as they were for the calls that
+ * disk, works on a full one, and the paths of removed versions stay as they were for the calls that
  * still run them.  Discarded: renaming the function's folder away, which changes these paths under
  * a worker that is about to load one; and removing the current version alone, after which an older
  * one that a call still holds would be current again if the server crashed.
@@ -183,11 +183,28 @@ void fm_versions_next_id(struct fm_functions *functions, const struct fm_version
     fm_id_format(fm_id_next(&functions->ids, now_ns), ret_id);
 }
 
-int fm_versions_bury(const struct fm_versions *versions, const char *id, struct fm_error *error)
+/* An empty file; or, where even that finds no room, another name of one that is there. */
+static int make_tombstone(const struct fm_versions *versions, const char *current_id,
+                          const char *name, struct fm_error *error)
+{
+    struct fm_error cause = {0};
+    int failed = fm_files_put(versions->folder_fd, name, NULL, 0, &cause);
+    if (!failed)
+        return 0;
+    char meta[FM_ID_TEXT_SIZE + sizeof("/" FM_STORE_META)];
+    (void)snprintf(meta, sizeof(meta), "%s/%s", current_id, FM_STORE_META); /* just fits */
+    if (failed == FM_ERR_STORAGE_FULL &&
+        linkat(versions->folder_fd, meta, versions->folder_fd, name, 0) == 0)
+        return 0;
+    return fm_error_set(error, failed, "%s", cause.text);
+}
+
+int fm_versions_bury(const struct fm_versions *versions, const char *current_id, const char *id,
+                     struct fm_error *error)
 {
     char name[NAME_SIZE];
     (void)snprintf(name, sizeof(name), "%s%s", id, TOMBSTONE); /* just fits */
-    int failed = fm_files_put(versions->folder_fd, name, NULL, 0, error);
+    int failed = make_tombstone(versions, current_id, name, error);
     if (failed)
         return failed;
     failed = fm_files_sync(versions->folder_fd, versions->function, error);

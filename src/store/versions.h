@@ -49,9 +49,9 @@ FM_MUST_CHECK int fm_versions_current(const struct fm_functions *functions,
 void fm_versions_next_id(struct fm_functions *functions, const struct fm_versions *versions,
                          uint64_t now_ns, char ret_id[FM_ID_TEXT_SIZE]);
 
-/* Makes `id`'s tombstone, durably.  Under the lock. */
-FM_MUST_CHECK int fm_versions_bury(const struct fm_versions *versions, const char *id,
-                                   struct fm_error *error);
+/* Makes `id`'s tombstone, durably, above the current version.  Under the lock. */
+FM_MUST_CHECK int fm_versions_bury(const struct fm_versions *versions, const char *current_id,
+                                   const char *id, struct fm_error *error);
 
 /* Whether nobody can ever ask for this version again: a newer one is current, or it was removed. */
 FM_MUST_CHECK bool fm_versions_past(const struct fm_versions *versions, const char *id,

@@ -2,7 +2,7 @@
  * their end in a real engine.
  *
  * Every function of the chosen import tables is there under its own name (`$fd_write`,
- * `$__syscall_brk`), and `(call $keep X)` notes an i32, which the test reads back with kept(). */
+ * `$__syscall_brk`), and `(call $keep X)` notes an i32. */
 #pragma once
 
 #include <stdarg.h>
@@ -90,6 +90,15 @@ static inline void put_tables(struct fm_buffer *text, const char *which)
             put_imports(text, &fm_guest_tables[i]);
     }
 }
+
+#define ENTRY "(func (export \"_start\")\n"
+#define ENTRY_2018                                                                                 \
+    "(func (export \"run\") (param $in i32) (param $out i32) (param $names i32)"                   \
+    "  (param $inputs i32) (result i32)\n"
+
+/* The instructions of an entry, one after another.  The result of each that is a call is noted, to
+ * be read back with KEPT() or kept() (only proc_exit has none). */
+#define BODY(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 /* `entry` is the whole entry function; `more` are other fields, such as data. */
 static inline char *module_text(const char *which, const char *entry, const char *more)
@@ -185,8 +194,6 @@ static inline bool run_on(struct run *run, struct fm_guest_wait *ret_wait)
     }
 }
 
-#define KEEP(call) "(call $keep " call ")\n" /* in the body of a module */
-
 /* Memory of the guest after its end, or while it is parked. */
 static inline uint8_t *run_memory(struct run *run, uint32_t address, uint32_t bytes)
 {
@@ -238,25 +245,46 @@ static inline struct run *run_free(struct run *run)
     return NULL;
 }
 
-/* A module from the body of its entry, run to its end on a text as input. */
+/* A module whose entry is `body`: `run` where `which` is "env", else `_start`. */
+static inline struct run *run_body(const char *which, const char *const *body, const char *more)
+{
+    struct fm_buffer entry;
+    bool legacy = strcmp(which, "env") == 0;
+    fm_buffer_init(&entry, 4 * FM_MIB);
+    assert_int_equal(fm_buffer_append_text(&entry, legacy ? ENTRY_2018 : ENTRY), 0);
+    for (; *body; body++) {
+        bool keep = strncmp(*body, "(call $", 7) == 0 && strncmp(*body, "(call $proc_exit", 16);
+        assert_int_equal(fm_buffer_printf(&entry, keep ? "(call $keep %s)\n" : "%s\n", *body), 0);
+    }
+    assert_int_equal(fm_buffer_append(&entry, legacy ? "(i32.const 0))" : ")", legacy ? 15 : 2), 0);
+    char *text = module_text(which, (const char *)entry.data, more);
+    struct run *run = run_module(text);
+    free(text);
+    fm_buffer_done(&entry);
+    return run;
+}
+
+static inline struct run *run_to_end(struct run *run, const char *input)
+{
+    run_call(run, input, strlen(input));
+    assert_true(run_on(run, NULL));
+    return run;
+}
+
+/* The same for an entry that is given as a whole. */
 static inline struct run *run_wat(const char *which, const char *entry, const char *more,
                                   const char *input)
 {
     char *text = module_text(which, entry, more);
     struct run *run = run_module(text);
     free(text);
-    run_call(run, input, strlen(input));
-    assert_true(run_on(run, NULL));
-    return run;
+    return run_to_end(run, input);
 }
 
-/* A plain command. */
-static inline struct run *run_wasi(const char *body, const char *input)
+/* A plain command, run to its end on a text as input. */
+static inline struct run *run_wasi(const char *const *body, const char *input)
 {
-    char entry[8192];
-    int length = snprintf(entry, sizeof(entry), "(func (export \"_start\") %s)", body);
-    assert_true(length > 0 && (size_t)length < sizeof(entry));
-    return run_wat("wasi", entry, "", input);
+    return run_to_end(run_body("wasi", body, ""), input);
 }
 
 static inline void assert_buffer(const struct fm_buffer *buffer, const char *text)

@@ -33,8 +33,9 @@ static void test_regions(void **state)
 {
     (void)state;
     struct run *run =
-        finished(RUN(KEEP("(local.get $in)") KEEP("(local.get $out)") KEEP("(local.get $names)")
-                         KEEP("(local.get $inputs)") KEEP("(memory.size)") "(i32.const 0)"),
+        finished(RUN("(call $keep (local.get $in)) (call $keep (local.get $out))"
+                     "(call $keep (local.get $names)) (call $keep (local.get $inputs))"
+                     "(call $keep (memory.size)) (i32.const 0)"),
                  "", 0);
     KEPT(run, 65536, 2 * 65536, 3 * 65536, 3 * 65536 + 640, 24);
     assert_int_equal(run->call->error, 0);
@@ -51,13 +52,11 @@ static void test_regions_can_be_filled(void **state)
             "(loop $l (local.set $sum (i32.or (local.get $sum) (i32.load (local.get $at))))"
             "  (local.set $at (i32.add (local.get $at) (i32.const 4)))"
             "  (br_if $l (i32.lt_u (local.get $at) (i32.mul (i32.const 24) (i32.const 65536)))))"
-            /**/ KEEP(
-                "(local.get $sum)") "(memory.fill (local.get $out) (i32.const 1) (i32.const 65536))"
-                                    "(memory.fill (local.get $names) (i32.const 97) (i32.const "
-                                    "640))"
-                                    "(memory.fill (local.get $inputs) (i32.const 2) (i32.const "
-                                    "1310720))"
-                                    "(i32.const 0)"),
+            "(call $keep (local.get $sum))"
+            "(memory.fill (local.get $out) (i32.const 1) (i32.const 65536))"
+            "(memory.fill (local.get $names) (i32.const 97) (i32.const 640))"
+            "(memory.fill (local.get $inputs) (i32.const 2) (i32.const 1310720))"
+            "(i32.const 0)"),
         "", 0);
     KEPT(run, 0);
     assert_int_equal(run->call->error, 0);

@@ -1,15 +1,9 @@
 /* test_files_2018.c - the constant files, printing, and descriptors of 2018. */
 #include "guest_fixture.h"
 
-static struct run *run_2018(const char *body, const char *more)
+static struct run *run_2018(const char *const *body, const char *more)
 {
-    char entry[8192];
-    int length = snprintf(entry, sizeof(entry),
-                          "(func (export \"run\") (param i32 i32 i32 i32) (result i32)"
-                          "%s (i32.const 0))",
-                          body);
-    assert_true(length > 0 && (size_t)length < sizeof(entry));
-    return run_wat("env", entry, more, "input");
+    return run_to_end(run_body("env", body, more), "input");
 }
 
 #define OPEN(path, flags)                                                                          \
@@ -30,10 +24,9 @@ static void test_read_the_files(void **state)
 {
     (void)state;
     struct run *run =
-        run_2018(KEEP(OPEN("0", "0")) KEEP(OPEN("16", "0x8000")) KEEP(READ("3", "1000", "4"))
-                     KEEP(READ("3", "1004", "100")) KEEP(READ("3", "1900", "100"))
-                         KEEP(READ("4", "2000", "100")) KEEP(CLOSE("3"))
-                             KEEP(READ("3", "1900", "1")) KEEP(CLOSE("3")) KEEP(OPEN("0", "0")),
+        run_2018(BODY(OPEN("0", "0"), OPEN("16", "0x8000"), READ("3", "1000", "4"),
+                      READ("3", "1004", "100"), READ("3", "1900", "100"), READ("4", "2000", "100"),
+                      CLOSE("3"), READ("3", "1900", "1"), CLOSE("3"), OPEN("0", "0")),
                  PATHS);
     KEPT(run, 3, 4, 4, (int32_t)sizeof(hosts) - 5, 0, (int32_t)sizeof(resolv) - 1, 0, -9, -9, 3);
     assert_string_equal((const char *)run_memory(run, 1000, 100), hosts);
@@ -44,17 +37,14 @@ static void test_read_the_files(void **state)
 static void test_open_errors(void **state)
 {
     (void)state;
-    struct run *run = run_2018(KEEP(OPEN("48", "0"))       /* ENOENT: not the host's */
-                               KEEP(OPEN("64", "0"))       /* ENOENT: empty */
-                               KEEP(OPEN("0", "1"))        /* EROFS */
-                               KEEP(OPEN("0", "2"))        /* EROFS */
-                               KEEP(OPEN("65536000", "0")) /* EFAULT */
-                               KEEP(OPEN("-1", "0"))       /* EFAULT */
-                               /* the last page is full to its end: no NUL inside the memory */
-                               "(memory.fill (i32.const 1507328) (i32.const 120) (i32.const 65536))"
-                               /**/ KEEP(OPEN("1572854", "0")) /* EFAULT */
-                               KEEP(OPEN("1507328", "0")),     /* ENAMETOOLONG */
-                               PATHS);
+    struct run *run =
+        run_2018(BODY(OPEN("48", "0"), /* ENOENT: not the host's */ OPEN("64", "0"),
+                      /* ENOENT: empty */ OPEN("0", "1"), /* EROFS */ OPEN("0", "2"),
+                      /* EROFS */ OPEN("65536000", "0"), /* EFAULT */ OPEN("-1", "0"),
+                      /* EFAULT */ /* the last page is full to its end: no NUL inside the memory */
+                      "(memory.fill (i32.const 1507328) (i32.const 120) (i32.const 65536))",
+                      OPEN("1572854", "0"), /* EFAULT */ OPEN("1507328", "0")), /* ENAMETOOLONG */
+                 PATHS);
     KEPT(run, -2, -2, -30, -30, -14, -14, -14, -36);
     assert_int_equal(run->call->memory_bytes, 1572864);
     run_free(run);
@@ -63,12 +53,10 @@ static void test_open_errors(void **state)
 static void test_file_limit(void **state)
 {
     (void)state;
-    char body[4096] = "";
-    for (int i = 0; i < 9; i++)
-        strcat(body, KEEP(OPEN("0", "0")));
-    strcat(body, KEEP(CLOSE("6")) KEEP(OPEN("16", "0")) KEEP(READ("11", "1000", "1"))
-                     KEEP(READ("10", "1000", "1")));
-    struct run *run = run_2018(body, PATHS);
+#define OPEN_3 OPEN("0", "0"), OPEN("0", "0"), OPEN("0", "0")
+    struct run *run = run_2018(BODY(OPEN_3, OPEN_3, OPEN_3, CLOSE("6"), OPEN("16", "0"),
+                                    READ("11", "1000", "1"), READ("10", "1000", "1")),
+                               PATHS);
     KEPT(run, 3, 4, 5, 6, 7, 8, 9, 10, -24, 0, 6, -9, 1);
     run_free(run);
 }
@@ -76,12 +64,11 @@ static void test_file_limit(void **state)
 static void test_read_errors(void **state)
 {
     (void)state;
-    struct run *run = run_2018(KEEP(OPEN("0", "0")) KEEP(READ("0", "1000", "10")) /* the end */
-                               KEEP(READ("1", "1000", "10")) KEEP(READ("-1", "1000", "10"))
-                                   KEEP(READ("3", "-1", "10")) KEEP(READ("3", "0", "-1"))
-                                       KEEP(READ("0", "-1", "1")) KEEP(READ("3", "1000", "0"))
-                                           KEEP(READ("3", "1000", "1")),
-                               PATHS);
+    struct run *run = run_2018(
+        BODY(OPEN("0", "0"), READ("0", "1000", "10"), /* the end */ READ("1", "1000", "10"),
+             READ("-1", "1000", "10"), READ("3", "-1", "10"), READ("3", "0", "-1"),
+             READ("0", "-1", "1"), READ("3", "1000", "0"), READ("3", "1000", "1")),
+        PATHS);
     KEPT(run, 3, 0, -9, -9, -14, -14, -14, 0, 1);
     run_free(run);
 }
@@ -93,13 +80,12 @@ static void test_readv(void **state)
 {
     (void)state;
     struct run *run = run_2018(
-        "(i32.store (i32.const 500) (i32.const 1000))"
-        "(i32.store (i32.const 504) (i32.const 3))"
-        "(i32.store (i32.const 508) (i32.const 1100))"
-        "(i32.store (i32.const 512) (i32.const 100))"
-        /**/ KEEP(OPEN("0", "0")) KEEP(READV("3", "500", "2")) KEEP(READV("3", "500", "2"))
-            KEEP(READV("0", "500", "2")) KEEP(READV("5", "500", "2")) KEEP(READV("3", "-1", "1"))
-                KEEP(READV("3", "0", "1025")) KEEP(READV("3", "500", "0")),
+        BODY("(i32.store (i32.const 500) (i32.const 1000))",
+             "(i32.store (i32.const 504) (i32.const 3))",
+             "(i32.store (i32.const 508) (i32.const 1100))",
+             "(i32.store (i32.const 512) (i32.const 100))", OPEN("0", "0"), READV("3", "500", "2"),
+             READV("3", "500", "2"), READV("0", "500", "2"), READV("5", "500", "2"),
+             READV("3", "-1", "1"), READV("3", "0", "1025"), READV("3", "500", "0")),
         PATHS);
     KEPT(run, 3, (int32_t)sizeof(hosts) - 1, 0, 0, -9, -14, -22, 0);
     assert_memory_equal(run_memory(run, 1000, 4), "127\0", 4);
@@ -115,15 +101,15 @@ static void test_seek(void **state)
 {
     (void)state;
     struct run *run = run_2018(
-        KEEP(OPEN("0", "0")) KEEP(SEEK("3", "0", "10", "1000", "0")) KEEP(READ("3", "1100", "3"))
-            KEEP(SEEK("3", "-1", "-4", "1008", "1")) KEEP(READ("3", "1104", "1"))
-                KEEP(SEEK("3", "-1", "-1", "1016", "2")) KEEP(READ("3", "1108", "5"))
-                    KEEP(SEEK("3", "0", "0x7fffffff", "1024", "0")) KEEP(READ("3", "1116", "5"))
-        /* errors leave the position as it was */
-        KEEP(SEEK("3", "0", "0x80000000", "1032", "0")) KEEP(SEEK("3", "-1", "-1", "1032", "0"))
-            KEEP(SEEK("3", "0x7fffffff", "-1", "1032", "1")) KEEP(SEEK("3", "0", "0", "1032", "3"))
-                KEEP(SEEK("3", "0", "0", "-1", "0")) KEEP(SEEK("1", "0", "0", "1032", "0"))
-                    KEEP(SEEK("9", "0", "0", "1032", "0")) KEEP(SEEK("3", "0", "0", "1032", "1")),
+        BODY(OPEN("0", "0"), SEEK("3", "0", "10", "1000", "0"), READ("3", "1100", "3"),
+             SEEK("3", "-1", "-4", "1008", "1"), READ("3", "1104", "1"),
+             SEEK("3", "-1", "-1", "1016", "2"), READ("3", "1108", "5"),
+             SEEK("3", "0", "0x7fffffff", "1024", "0"), READ("3", "1116", "5"),
+             /* errors leave the position as it was */ SEEK("3", "0", "0x80000000", "1032", "0"),
+             SEEK("3", "-1", "-1", "1032", "0"), SEEK("3", "0x7fffffff", "-1", "1032", "1"),
+             SEEK("3", "0", "0", "1032", "3"), SEEK("3", "0", "0", "-1", "0"),
+             SEEK("1", "0", "0", "1032", "0"), SEEK("9", "0", "0", "1032", "0"),
+             SEEK("3", "0", "0", "1032", "1")),
         PATHS);
     KEPT(run, 3, 0, 3, 0, 1, 0, 1, 0, 0, -22, -22, -22, -22, -14, -29, -9, 0);
     assert_int_equal(long_at(run, 1000), 10);
@@ -145,16 +131,15 @@ static void test_seek(void **state)
 static void test_writev(void **state)
 {
     (void)state;
-    struct run *run = run_2018("(i32.store (i32.const 500) (i32.const 0))"
-                               "(i32.store (i32.const 504) (i32.const 4))"
-                               "(i32.store (i32.const 508) (i32.const 5))"
-                               "(i32.store (i32.const 512) (i32.const 5))"
-                               /**/ KEEP(WRITEV("1", "500", "2")) KEEP(WRITEV("2", "508", "1"))
-                                   KEEP(WRITEV("0", "500", "1")) KEEP(WRITEV("3", "500", "1"))
-                                       KEEP(WRITEV("1", "-1", "1")) KEEP(WRITEV("1", "0", "1025"))
-                                           KEEP(WRITEV("1", "500", "0")) KEEP(CLOSE("1"))
-                                               KEEP(WRITEV("1", "508", "1")),
-                               PATHS);
+    struct run *run =
+        run_2018(BODY("(i32.store (i32.const 500) (i32.const 0))",
+                      "(i32.store (i32.const 504) (i32.const 4))",
+                      "(i32.store (i32.const 508) (i32.const 5))",
+                      "(i32.store (i32.const 512) (i32.const 5))", WRITEV("1", "500", "2"),
+                      WRITEV("2", "508", "1"), WRITEV("0", "500", "1"), WRITEV("3", "500", "1"),
+                      WRITEV("1", "-1", "1"), WRITEV("1", "0", "1025"), WRITEV("1", "500", "0"),
+                      CLOSE("1"), WRITEV("1", "508", "1")),
+                 PATHS);
     KEPT(run, 9, 5, -9, -9, -14, -22, 0, 0, 5);
     assert_buffer(&run->call->log, "/etchosts"
                                    "hosts"
@@ -167,8 +152,8 @@ static void test_puts(void **state)
 {
     (void)state;
     struct run *run =
-        run_2018(KEEP("(call $puts (i32.const 5))") KEEP("(call $puts (i32.const 64))")
-                     KEEP("(call $puts (i32.const -1))") KEEP("(call $puts (i32.const 1572864))"),
+        run_2018(BODY("(call $puts (i32.const 5))", "(call $puts (i32.const 64))",
+                      "(call $puts (i32.const -1))", "(call $puts (i32.const 1572864))"),
                  PATHS);
     KEPT(run, 0, 0, -1, -1);
     assert_buffer(&run->call->log, "hosts\n\n");
@@ -204,13 +189,13 @@ static void test_ioctl_and_fcntl(void **state)
 {
     (void)state;
 #define IOCTL(fd)                                                                                  \
-    KEEP("(call $__syscall_ioctl (i32.const " fd ") (i32.const 0x5413) (i32.const 0)"              \
-         " (i32.const 0) (i32.const 0) (i32.const 0))")
-#define PLAIN(fd) KEEP("(call $ioctl (i32.const " fd ") (i32.const 0x5413) (i32.const 0))")
-#define FCNTL(fd) KEEP("(call $__syscall_fcntl64 (i32.const " fd ") (i32.const 2) (i32.const 1))")
+    "(call $__syscall_ioctl (i32.const " fd ") (i32.const 0x5413) (i32.const 0)"                   \
+    " (i32.const 0) (i32.const 0) (i32.const 0))"
+#define PLAIN(fd) "(call $ioctl (i32.const " fd ") (i32.const 0x5413) (i32.const 0))"
+#define FCNTL(fd) "(call $__syscall_fcntl64 (i32.const " fd ") (i32.const 2) (i32.const 1))"
     struct run *run =
-        run_2018(KEEP(OPEN("0", "0")) IOCTL("0") IOCTL("1") IOCTL("3") IOCTL("4") IOCTL("-1")
-                     PLAIN("2") PLAIN("4") FCNTL("0") FCNTL("3") FCNTL("4") FCNTL("-1"),
+        run_2018(BODY(OPEN("0", "0"), IOCTL("0"), IOCTL("1"), IOCTL("3"), IOCTL("4"), IOCTL("-1"),
+                      PLAIN("2"), PLAIN("4"), FCNTL("0"), FCNTL("3"), FCNTL("4"), FCNTL("-1")),
                  PATHS);
     KEPT(run, 3, 0, 0, -25, -9, -9, 0, -9, 0, 0, -9, -9);
     run_free(run);

@@ -26,7 +26,7 @@ static void assert_ok(const struct run *run)
 static void test_returns(void **state)
 {
     (void)state;
-    struct run *run = run_wasi("", "");
+    struct run *run = run_wasi(BODY(""), "");
     assert_ok(run);
     assert_int_equal(run->call->memory_bytes, 65536);
     run_free(run);
@@ -36,7 +36,7 @@ static void assert_exit(const char *code, int32_t exit_code, const char *detail)
 {
     char body[100];
     (void)snprintf(body, sizeof(body), "(call $proc_exit (i32.const %s)) unreachable", code);
-    struct run *run = run_wasi(body, "");
+    struct run *run = run_wasi(BODY(body), "");
     assert_int_equal(run->call->error, exit_code ? FM_ERR_GUEST_EXIT : 0);
     assert_int_equal(run->call->exit_code, exit_code);
     assert_string_equal(run->call->detail, detail);

@@ -3,43 +3,25 @@
 
 #define PAGES(n) ((n)*65536)
 
-static struct run *prepared(const char *body)
+static struct run *run_2018(const char *const *body)
 {
-    char entry[8192];
-    int length = snprintf(entry, sizeof(entry),
-                          "(func (export \"run\") (param i32 i32 i32 i32) (result i32)"
-                          "%s (i32.const 0))",
-                          body);
-    assert_true(length > 0 && (size_t)length < sizeof(entry));
-    char *text = module_text("env", entry, "");
-    struct run *run = run_module(text);
-    free(text);
-    return run;
-}
-
-static struct run *run_2018(const char *body)
-{
-    struct run *run = prepared(body);
-    run_call(run, NULL, 0);
-    assert_true(run_on(run, NULL));
-    return run;
+    return run_to_end(run_body("env", body, ""), "");
 }
 
 /* --- memory: 24 pages at first ---------------------------------------------------------------- */
 
-#define BRK(address) KEEP("(call $__syscall_brk (i32.const " address "))")
+#define BRK(address) "(call $__syscall_brk (i32.const " address "))"
 #define MMAP(name, length, fd)                                                                     \
-    KEEP("(call $" name " (i32.const 4096) (i32.const " length ") (i32.const 3) (i32.const 0x22)"  \
-         " (i32.const " fd ") (i32.const 0))")
+    "(call $" name " (i32.const 4096) (i32.const " length ") (i32.const 3) (i32.const 0x22)"       \
+    " (i32.const " fd ") (i32.const 0))"
 
 static void test_brk(void **state)
 {
     (void)state;
-    struct run *run = run_2018(BRK("0") BRK("1000")    /* smaller: nothing happens */
-                               BRK("1572864")          /* equal */
-                               BRK("1572865")          /* one byte more is a page */
-                               BRK("0") BRK("1703936") /* 26 pages */
-                               BRK("0") BRK("0x7fffffff") BRK("-1") BRK("0"));
+    struct run *run = run_2018(
+        BODY(BRK("0"), BRK("1000"), /* smaller: nothing happens */ BRK("1572864"),
+             /* equal */ BRK("1572865"), /* one byte more is a page */ BRK("0"), BRK("1703936"),
+             /* 26 pages */ BRK("0"), BRK("0x7fffffff"), BRK("-1"), BRK("0")));
     KEPT(run, PAGES(24), PAGES(24), PAGES(24), PAGES(24) + 1, PAGES(25), PAGES(26), PAGES(26),
          PAGES(26), PAGES(26), PAGES(26));
     assert_int_equal(run->call->memory_bytes, PAGES(26));
@@ -51,12 +33,11 @@ static void test_mmap(void **state)
 {
     (void)state;
     struct run *run = run_2018(
-        MMAP("__syscall_mmap", "1", "-1") MMAP("__syscall_mmap2", "65536", "-1")
-            MMAP("__syscall_mmap", "65537", "-1") BRK("0") MMAP("__syscall_mmap", "0", "-1")
-                MMAP("__syscall_mmap", "100", "3") MMAP("__syscall_mmap", "0x7fffffff", "-1")
-                    MMAP("__syscall_mmap", "-1", "-1")
-        /* it can be used */
-        "(i32.store (i32.const 1835004) (i32.const 7))");
+        BODY(MMAP("__syscall_mmap", "1", "-1"), MMAP("__syscall_mmap2", "65536", "-1"),
+             MMAP("__syscall_mmap", "65537", "-1"), BRK("0"), MMAP("__syscall_mmap", "0", "-1"),
+             MMAP("__syscall_mmap", "100", "3"), MMAP("__syscall_mmap", "0x7fffffff", "-1"),
+             MMAP("__syscall_mmap", "-1", "-1"),
+             /* it can be used */ "(i32.store (i32.const 1835004) (i32.const 7))"));
     KEPT(run, PAGES(24), PAGES(25), PAGES(26), PAGES(28), -22, -19, -12, -12);
     assert_int_equal(run->call->error, 0);
     run_free(run);
@@ -66,7 +47,8 @@ static void test_memory_limit(void **state)
 {
     (void)state;
     for (int pages = 24; pages <= 26; pages++) {
-        struct run *run = prepared(BRK("1572865") MMAP("__syscall_mmap", "1", "-1"));
+        struct run *run =
+            run_body("env", BODY(BRK("1572865"), MMAP("__syscall_mmap", "1", "-1")), "");
         run->description.limits.memory_bytes = (uint64_t)PAGES(pages);
         run_call(run, NULL, 0);
         assert_true(run_on(run, NULL));
@@ -79,14 +61,14 @@ static void test_other_memory_calls(void **state)
 {
     (void)state;
 #define MUNMAP(address, length)                                                                    \
-    KEEP("(call $__syscall_munmap (i32.const " address ") (i32.const " length "))")
+    "(call $__syscall_munmap (i32.const " address ") (i32.const " length "))"
 #define MADVISE(address, length)                                                                   \
-    KEEP("(call $__syscall_madvise (i32.const " address ") (i32.const " length ") (i32.const 4))")
-    struct run *run =
-        run_2018(MUNMAP("65536", "65536") MUNMAP("1507328", "65536") MUNMAP("1507328", "65537")
-                     MUNMAP("0", "0") MUNMAP("-1", "-1") MADVISE("0", "65536") MADVISE("-1", "2")
-                         KEEP("(call $__syscall_mremap (i32.const 0) (i32.const 1) (i32.const 2)"
-                              " (i32.const 1) (i32.const 0))"));
+    "(call $__syscall_madvise (i32.const " address ") (i32.const " length ") (i32.const 4))"
+    struct run *run = run_2018(
+        BODY(MUNMAP("65536", "65536"), MUNMAP("1507328", "65536"), MUNMAP("1507328", "65537"),
+             MUNMAP("0", "0"), MUNMAP("-1", "-1"), MADVISE("0", "65536"), MADVISE("-1", "2"),
+             "(call $__syscall_mremap (i32.const 0) (i32.const 1) (i32.const 2)"
+             " (i32.const 1) (i32.const 0))"));
     KEPT(run, 0, 0, -22, -22, -22, 0, -12, -12);
     run_free(run);
 }
@@ -97,13 +79,13 @@ static void test_clocks(void **state)
 {
     (void)state;
 #define GETTIME(clock, at)                                                                         \
-    KEEP("(call $__syscall_clock_gettime (i32.const " clock ") (i32.const " at "))")
+    "(call $__syscall_clock_gettime (i32.const " clock ") (i32.const " at "))"
     uint64_t real_before = fm_clock_real_ns() / FM_NS_PER_S;
     uint64_t monotonic_before = fm_clock_monotonic_ns();
-    struct run *run = run_2018(
-        GETTIME("0", "0") GETTIME("1", "8") GETTIME("2", "16") GETTIME("4", "0") GETTIME("-1", "0")
-            GETTIME("0", "-4") KEEP("(call $__syscall_gettimeofday (i32.const 24) (i32.const 0))")
-                KEEP("(call $__syscall_gettimeofday (i32.const -1) (i32.const 0))"));
+    struct run *run = run_2018(BODY(GETTIME("0", "0"), GETTIME("1", "8"), GETTIME("2", "16"),
+                                    GETTIME("4", "0"), GETTIME("-1", "0"), GETTIME("0", "-4"),
+                                    "(call $__syscall_gettimeofday (i32.const 24) (i32.const 0))",
+                                    "(call $__syscall_gettimeofday (i32.const -1) (i32.const 0))"));
     KEPT(run, 0, 0, 0, -22, -22, -14, 0, -14);
     uint64_t real_after = fm_clock_real_ns() / FM_NS_PER_S;
     assert_in_range(word_at(run, 0), real_before, real_after);
@@ -119,7 +101,7 @@ static void test_clocks(void **state)
 /* --- waiting ---------------------------------------------------------------------------------- */
 
 #define POLL(at, count, ms)                                                                        \
-    KEEP("(call $__syscall_poll (i32.const " at ") (i32.const " count ") (i32.const " ms "))")
+    "(call $__syscall_poll (i32.const " at ") (i32.const " count ") (i32.const " ms "))"
 #define POLLFD(at, fd, events)                                                                     \
     "(i32.store (i32.const " at ") (i32.const " fd "))"                                            \
     "(i64.store offset=4 (i32.const " at ") (i64.const " events "))"
@@ -127,13 +109,13 @@ static void test_clocks(void **state)
 static void test_poll(void **state)
 {
     (void)state;
-    struct run *run =
-        run_2018("(i64.store (i32.const 100) (i64.const 0x2f6374652f))" /* "/etc/" */
-                 "(i64.store (i32.const 105) (i64.const 0x7374736f68))" /* "hosts" */
-                 /**/ KEEP("(call $__syscall_open (i32.const 100) (i32.const 0) (i32.const 0))")
-                     POLLFD("0", "0", "5") POLLFD("8", "1", "5") POLLFD("16", "3", "1")
-                         POLLFD("24", "9", "1") POLLFD("32", "-1", "1") POLLFD("40", "2", "1")
-                             POLL("0", "6", "-1"));
+    struct run *run = run_2018(
+        BODY("(i64.store (i32.const 100) (i64.const 0x2f6374652f))",
+             /* "/etc/" */ "(i64.store (i32.const 105) (i64.const 0x7374736f68))",
+             /* "hosts" */ "(call $__syscall_open (i32.const 100) (i32.const 0) (i32.const 0))",
+             POLLFD("0", "0", "5"), POLLFD("8", "1", "5"), POLLFD("16", "3", "1"),
+             POLLFD("24", "9", "1"), POLLFD("32", "-1", "1"), POLLFD("40", "2", "1"),
+             POLL("0", "6", "-1")));
     KEPT(run, 3, 4);
     const uint16_t expected[] = {1, 4, 1, 0x20, 0, 0}; /* POLLIN, POLLOUT, POLLIN, POLLNVAL */
     for (uint32_t i = 0; i < FM_ARRAY_LENGTH(expected); i++)
@@ -146,18 +128,18 @@ static void test_poll_sleeps(void **state)
 {
     (void)state;
     uint64_t before_ns = fm_clock_monotonic_ns();
-    struct run *run = run_2018(POLL("0", "0", "1") POLL("0", "0", "0"));
+    struct run *run = run_2018(BODY(POLL("0", "0", "1"), POLL("0", "0", "0")));
     assert_true(fm_clock_monotonic_ns() >= before_ns + FM_NS_PER_MS);
     KEPT(run, 0, 0);
     run_free(run);
 
     const struct {
-        const char *body;
+        const char *const *body;
         uint64_t until_ns;
-    } cases[] = {{POLL("0", "0", "-1"), UINT64_MAX}, {POLL("0", "0", "3600000"), 3600}};
+    } cases[] = {{BODY(POLL("0", "0", "-1")), UINT64_MAX}, {BODY(POLL("0", "0", "3600000")), 3600}};
     for (size_t i = 0; i < FM_ARRAY_LENGTH(cases); i++) {
         before_ns = fm_clock_monotonic_ns();
-        run = prepared(cases[i].body);
+        run = run_body("env", cases[i].body, "");
         run_call(run, NULL, 0);
         struct fm_guest_wait wait;
         assert_false(run_on(run, &wait));
@@ -174,8 +156,9 @@ static void test_poll_errors(void **state)
 {
     (void)state;
     /* Zeroed entries are descriptor 0, waiting for nothing. */
-    struct run *run = run_2018(POLL("0", "1023", "0") POLL("0", "1024", "0") POLL(
-        "0", "1025", "0") POLL("0", "-1", "-1") POLL("1572860", "1", "-1") POLL("-1", "1", "-1"));
+    struct run *run =
+        run_2018(BODY(POLL("0", "1023", "0"), POLL("0", "1024", "0"), POLL("0", "1025", "0"),
+                      POLL("0", "-1", "-1"), POLL("1572860", "1", "-1"), POLL("-1", "1", "-1")));
     KEPT(run, 0, 0, -22, -22, -14, -14);
     run_free(run);
 }
@@ -186,14 +169,13 @@ static void test_futex(void **state)
 #define FUTEX(at, command, value)                                                                  \
     "(call $__syscall_futex (i32.const " at ") (i32.const " command ") (i32.const " value ")"      \
     " (i32.const 0) (i32.const 0) (i32.const 0))"
-    struct run *run =
-        run_2018(KEEP(FUTEX("0", "1", "1")) KEEP(FUTEX("0", "129", "1")) KEEP(FUTEX("0", "0", "5"))
-                     KEEP(FUTEX("0", "128", "5")) KEEP(FUTEX("0", "5", "0"))
-                         KEEP(FUTEX("1572861", "1", "1")) KEEP(FUTEX("-1", "0", "0")));
+    struct run *run = run_2018(BODY(
+        FUTEX("0", "1", "1"), FUTEX("0", "129", "1"), FUTEX("0", "0", "5"), FUTEX("0", "128", "5"),
+        FUTEX("0", "5", "0"), FUTEX("1572861", "1", "1"), FUTEX("-1", "0", "0")));
     KEPT(run, 0, 0, -11, -11, -38, -14, -14);
     run_free(run);
 
-    run = run_2018("(drop " FUTEX("0", "128", "0") ")");
+    run = run_2018(BODY("(drop " FUTEX("0", "128", "0") ")"));
     assert_int_equal(run->call->error, FM_ERR_GUEST_TRAP);
     assert_string_equal(run->call->trap, "deadlock");
     assert_string_equal(run->call->detail, "it waits for a lock that no other thread can release");
@@ -203,9 +185,8 @@ static void test_futex(void **state)
 static void test_sockets(void **state)
 {
     (void)state;
-    struct run *run =
-        run_2018(KEEP("(call $__syscall_socketcall (i32.const 1) (i32.const 0))")
-                     KEEP("(call $__syscall_socketcall (i32.const -1) (i32.const -1))"));
+    struct run *run = run_2018(BODY("(call $__syscall_socketcall (i32.const 1) (i32.const 0))",
+                                    "(call $__syscall_socketcall (i32.const -1) (i32.const -1))"));
     KEPT(run, -38, -38);
     run_free(run);
 }

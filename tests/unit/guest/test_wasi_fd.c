@@ -11,15 +11,14 @@
 static void test_fdstat(void **state)
 {
     (void)state;
-    struct run *run =
-        run_wasi("(memory.fill (i32.const 0) (i32.const 255) (i32.const 96))"
-                 /**/ KEEP("(call $fd_fdstat_get (i32.const 0) (i32.const 0))")
-                     KEEP("(call $fd_fdstat_get (i32.const 1) (i32.const 24))")
-                         KEEP("(call $fd_fdstat_get (i32.const 2) (i32.const 48))")
-                             KEEP("(call $fd_fdstat_get (i32.const 3) (i32.const 72))")
-                                 KEEP("(call $fd_fdstat_get (i32.const 0)"
-                                      "  (i32.const 65513))"),
-                 "");
+    struct run *run = run_wasi(BODY("(memory.fill (i32.const 0) (i32.const 255) (i32.const 96))",
+                                    "(call $fd_fdstat_get (i32.const 0) (i32.const 0))",
+                                    "(call $fd_fdstat_get (i32.const 1) (i32.const 24))",
+                                    "(call $fd_fdstat_get (i32.const 2) (i32.const 48))",
+                                    "(call $fd_fdstat_get (i32.const 3) (i32.const 72))",
+                                    "(call $fd_fdstat_get (i32.const 0)"
+                                    "  (i32.const 65513))"),
+                               "");
     KEPT(run, 0, 0, 0, 8, 21);
     for (uint32_t fd = 0; fd < 3; fd++) {
         assert_int_equal(long_at(run, 24 * fd), 0); /* unknown type (no terminal), no flags */
@@ -34,15 +33,15 @@ static void test_fdstat(void **state)
 static void test_flags(void **state)
 {
     (void)state;
-    struct run *run =
-        run_wasi(KEEP("(call $fd_fdstat_set_flags (i32.const 1) (i32.const 5))")
-                     KEEP("(call $fd_fdstat_set_flags (i32.const 1) (i32.const 32))")
-                         KEEP("(call $fd_fdstat_set_flags (i32.const 1)"
-                              "  (i32.const 65537))")
-                             KEEP("(call $fd_fdstat_set_flags (i32.const 3)"
-                                  "  (i32.const 0))") KEEP("(call $fd_fdstat_get (i32.const 1)"
-                                                           "  (i32.const 0))"),
-                 "");
+    struct run *run = run_wasi(BODY("(call $fd_fdstat_set_flags (i32.const 1) (i32.const 5))",
+                                    "(call $fd_fdstat_set_flags (i32.const 1) (i32.const 32))",
+                                    "(call $fd_fdstat_set_flags (i32.const 1)"
+                                    "  (i32.const 65537))",
+                                    "(call $fd_fdstat_set_flags (i32.const 3)"
+                                    "  (i32.const 0))",
+                                    "(call $fd_fdstat_get (i32.const 1)"
+                                    "  (i32.const 0))"),
+                               "");
     KEPT(run, 0, 28, 28, 8, 0);
     assert_int_equal(fm_load_u16(run_memory(run, 2, 2)), 5);
     run_free(run);
@@ -52,22 +51,24 @@ static void test_flags(void **state)
 static void test_rights(void **state)
 {
     (void)state;
-    struct run *run = run_wasi(
-        /* without set_flags, filestat and poll */
-        KEEP("(call $fd_fdstat_set_rights (i32.const 1) (i64.const 64) (i64.const 0))")
-            KEEP("(call $fd_fdstat_set_flags (i32.const 1) (i32.const 1))")
-                KEEP("(call $fd_filestat_get (i32.const 1) (i32.const 0))")
-                    KEEP("(call $fd_write (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0))")
-        /* not even that */
-        KEEP("(call $fd_fdstat_set_rights (i32.const 1) (i64.const 0) (i64.const 0))")
-            KEEP("(call $fd_write (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0))")
-                KEEP("(call $fd_fdstat_set_rights (i32.const 1) (i64.const 64) (i64.const 0))")
-                    KEEP("(call $fd_fdstat_set_rights (i32.const 0) (i64.const 2) (i64.const 1))")
-                        KEEP("(call $fd_fdstat_set_rights (i32.const 0) (i64.const 64)"
-                             "  (i64.const 0))")
-                            KEEP("(call $fd_fdstat_set_rights (i32.const 3) (i64.const 0)"
-                                 "  (i64.const 0))"),
-        "");
+    struct run *run =
+        run_wasi(BODY(
+                     /* without set_flags, filestat and poll */
+                     "(call $fd_fdstat_set_rights (i32.const 1) "
+                     "(i64.const 64) (i64.const 0))",
+                     "(call $fd_fdstat_set_flags (i32.const 1) (i32.const 1))",
+                     "(call $fd_filestat_get (i32.const 1) (i32.const 0))",
+                     "(call $fd_write (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0))",
+                     /* not even that */
+                     "(call $fd_fdstat_set_rights (i32.const 1) (i64.const 0) (i64.const 0))",
+                     "(call $fd_write (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0))",
+                     "(call $fd_fdstat_set_rights (i32.const 1) (i64.const 64) (i64.const 0))",
+                     "(call $fd_fdstat_set_rights (i32.const 0) (i64.const 2) (i64.const 1))",
+                     "(call $fd_fdstat_set_rights (i32.const 0) (i64.const 64)"
+                     "  (i64.const 0))",
+                     "(call $fd_fdstat_set_rights (i32.const 3) (i64.const 0)"
+                     "  (i64.const 0))"),
+                 "");
     KEPT(run, 0, 76, 76, 0, 0, 76, 76, 76, 76, 8);
     run_free(run);
 }
@@ -75,12 +76,12 @@ static void test_rights(void **state)
 static void test_filestat(void **state)
 {
     (void)state;
-    struct run *run = run_wasi("(memory.fill (i32.const 0) (i32.const 255) (i32.const 192))"
-                               /**/ KEEP("(call $fd_filestat_get (i32.const 0) (i32.const 0))")
-                                   KEEP("(call $fd_filestat_get (i32.const 1) (i32.const 64))")
-                                       KEEP("(call $fd_filestat_get (i32.const 9) (i32.const 128))")
-                                           KEEP("(call $fd_filestat_get (i32.const 0)"
-                                                "  (i32.const 65473))"),
+    struct run *run = run_wasi(BODY("(memory.fill (i32.const 0) (i32.const 255) (i32.const 192))",
+                                    "(call $fd_filestat_get (i32.const 0) (i32.const 0))",
+                                    "(call $fd_filestat_get (i32.const 1) (i32.const 64))",
+                                    "(call $fd_filestat_get (i32.const 9) (i32.const 128))",
+                                    "(call $fd_filestat_get (i32.const 0)"
+                                    "  (i32.const 65473))"),
                                "");
     KEPT(run, 0, 0, 8, 21);
     assert_int_equal(long_at(run, 16), 0); /* type unknown */
@@ -94,23 +95,23 @@ static void test_filestat(void **state)
 static void test_close(void **state)
 {
     (void)state;
-    struct run *run = run_wasi(
-        KEEP("(call $fd_close (i32.const 3))") KEEP("(call $fd_close (i32.const -1))")
-            KEEP("(call $fd_close (i32.const 1))") KEEP("(call $fd_close (i32.const 1))")
-                KEEP("(call $fd_fdstat_get (i32.const 1) (i32.const 0))")
-                    KEEP("(call $fd_write (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0))")
-                        KEEP("(call $fd_close (i32.const 0))")
-                            KEEP("(call $fd_read (i32.const 0) (i32.const 0) (i32.const 0)"
-                                 "  (i32.const 0))") KEEP("(call $fd_close (i32.const 2))"),
-        "");
+    struct run *run =
+        run_wasi(BODY("(call $fd_close (i32.const 3))", "(call $fd_close (i32.const -1))",
+                      "(call $fd_close (i32.const 1))", "(call $fd_close (i32.const 1))",
+                      "(call $fd_fdstat_get (i32.const 1) (i32.const 0))",
+                      "(call $fd_write (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0))",
+                      "(call $fd_close (i32.const 0))",
+                      "(call $fd_read (i32.const 0) (i32.const 0) (i32.const 0)"
+                      "  (i32.const 0))",
+                      "(call $fd_close (i32.const 2))"),
+                 "");
     KEPT(run, 8, 8, 0, 8, 8, 8, 0, 8, 0);
     assert_int_equal(run->call->error, 0);
     run_free(run);
 }
 
 /* Writes the two bytes "AB" through a descriptor. */
-#define WRITE_TO(fd)                                                                               \
-    KEEP("(call $fd_write (i32.const " fd ") (i32.const 0) (i32.const 1) (i32.const 8))")
+#define WRITE_TO(fd) "(call $fd_write (i32.const " fd ") (i32.const 0) (i32.const 1) (i32.const 8))"
 #define PREPARE                                                                                    \
     "(i32.store (i32.const 0) (i32.const 16)) (i32.store (i32.const 4) (i32.const 2))"             \
     "(i32.store (i32.const 16) (i32.const 0x4241))"
@@ -118,23 +119,23 @@ static void test_close(void **state)
 static void test_renumber(void **state)
 {
     (void)state;
-    struct run *run = run_wasi(PREPARE KEEP("(call $fd_renumber (i32.const 1) (i32.const 2))")
-                                   WRITE_TO("2") WRITE_TO("1"),
+    struct run *run = run_wasi(BODY(PREPARE, "(call $fd_renumber (i32.const 1) (i32.const 2))",
+                                    WRITE_TO("2"), WRITE_TO("1")),
                                "");
     KEPT(run, 0, 0, 8);
     assert_buffer(&run->call->output, "AB"); /* descriptor 2 is the output now */
     assert_buffer(&run->call->log, "");
     run_free(run);
 
-    run = run_wasi(PREPARE KEEP("(call $fd_renumber (i32.const 1) (i32.const 1))")
-                       KEEP("(call $fd_renumber (i32.const 1) (i32.const 3))")
-                           KEEP("(call $fd_renumber (i32.const 3) (i32.const 1))") WRITE_TO("1")
-                               KEEP("(call $fd_close (i32.const 2))")
-                   /* what is to be overwritten must be open */
-                   KEEP("(call $fd_renumber (i32.const 1) (i32.const 2))")
-                       KEEP("(call $fd_renumber (i32.const 2) (i32.const 1))")
-                           KEEP("(call $fd_renumber (i32.const 2) (i32.const 2))") WRITE_TO("1"),
-                   "");
+    run =
+        run_wasi(BODY(PREPARE, "(call $fd_renumber (i32.const 1) (i32.const 1))",
+                      "(call $fd_renumber (i32.const 1) (i32.const 3))",
+                      "(call $fd_renumber (i32.const 3) (i32.const 1))", WRITE_TO("1"),
+                      "(call $fd_close (i32.const 2))", /* what is to be overwritten must be open */
+                      "(call $fd_renumber (i32.const 1) (i32.const 2))",
+                      "(call $fd_renumber (i32.const 2) (i32.const 1))",
+                      "(call $fd_renumber (i32.const 2) (i32.const 2))", WRITE_TO("1")),
+                 "");
     KEPT(run, 0, 8, 8, 0, 0, 8, 8, 8, 0);
     assert_buffer(&run->call->output, "ABAB");
     run_free(run);
@@ -144,10 +145,11 @@ static void test_renumber(void **state)
 static void test_renumber_the_input(void **state)
 {
     (void)state;
-    struct run *run = run_wasi(PREPARE KEEP("(call $fd_renumber (i32.const 0) (i32.const 1))")
-                                   WRITE_TO("1") KEEP("(call $fd_read (i32.const 1) (i32.const 0)"
-                                                      "  (i32.const 1) (i32.const 8))"),
-                               "xyz");
+    struct run *run =
+        run_wasi(BODY(PREPARE, "(call $fd_renumber (i32.const 0) (i32.const 1))", WRITE_TO("1"),
+                      "(call $fd_read (i32.const 1) (i32.const 0)"
+                      "  (i32.const 1) (i32.const 8))"),
+                 "xyz");
     KEPT(run, 0, 8, 0);
     assert_int_equal(word_at(run, 8), 2);
     assert_memory_equal(run_memory(run, 16, 2), "xy", 2);

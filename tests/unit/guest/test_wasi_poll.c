@@ -8,8 +8,7 @@
 #define EVENTS_AT 4096
 #define RESULT_AT 8192
 #define POLL(count)                                                                                \
-    KEEP("(call $poll_oneoff (i32.const 0) (i32.const 4096) (i32.const " count                     \
-         ") (i32.const 8192))")
+    "(call $poll_oneoff (i32.const 0) (i32.const 4096) (i32.const " count ") (i32.const 8192))"
 
 enum { CLOCK = 0, FD_READ = 1, FD_WRITE = 2 };
 
@@ -39,16 +38,12 @@ static void put_subscriptions(char *text, size_t size, const struct subscription
     (void)snprintf(text + used, size - used, "\")");
 }
 
-static struct run *prepared(const char *body, const struct subscription *list, size_t count,
+static struct run *prepared(const char *const *body, const struct subscription *list, size_t count,
                             const char *input)
 {
     char data[4096];
-    char entry[2048];
     put_subscriptions(data, sizeof(data), list, count);
-    (void)snprintf(entry, sizeof(entry), "(func (export \"_start\") %s)", body);
-    char *text = module_text("wasi", entry, data);
-    struct run *run = run_module(text);
-    free(text);
+    struct run *run = run_body("wasi", body, data);
     run_call(run, input, strlen(input));
     return run;
 }
@@ -75,7 +70,7 @@ static void test_streams_are_ready(void **state)
         {.userdata = UINT64_MAX, .type = FD_WRITE, .id = 2},
         {.userdata = 13, .type = CLOCK, .id = 1, .timeout_ns = 3600 * FM_NS_PER_S},
     };
-    struct run *run = prepared(POLL("4"), list, 4, "abc");
+    struct run *run = prepared(BODY(POLL("4")), list, 4, "abc");
     assert_int_equal(fm_guest_run(run->guest), FM_GUEST_DONE);
     KEPT(run, 0);
     assert_int_equal(word_at(run, RESULT_AT), 3); /* the timer is not due */
@@ -86,34 +81,32 @@ static void test_streams_are_ready(void **state)
     run_free(run);
 }
 
+/* Four bytes of the input, by an array that the first instruction makes. */
+#define ARRAY                                                                                      \
+    "(i32.store (i32.const 9000) (i32.const 9200)) (i32.store (i32.const 9004) (i32.const 4))"
+#define READ_4 "(call $fd_read (i32.const 0) (i32.const 9000) (i32.const 1) (i32.const 9100))"
+
 /* The input's end is told once it has been read. */
 static void test_hangup(void **state)
 {
     (void)state;
-#define READ_4 KEEP("(call $fd_read (i32.const 0) (i32.const 9000) (i32.const 1) (i32.const 9100))")
     const struct subscription list[] = {{.userdata = 1, .type = FD_READ, .id = 0}};
-    const char *reads[] = {"", READ_4, READ_4 READ_4};
-    const uint64_t bytes[] = {5, 1, 0};
-    for (size_t i = 0; i < 3; i++) {
-        char body[1000];
-        (void)snprintf(body, sizeof(body),
-                       "(i32.store (i32.const 9000) (i32.const 9200))"
-                       "(i32.store (i32.const 9004) (i32.const 4)) %s %s",
-                       reads[i], POLL("1"));
-        struct run *run = prepared(body, list, 1, "abcde");
+    const struct {
+        const char *const *body;
+        uint64_t bytes;
+        uint16_t flags;
+    } cases[] = {
+        {BODY(POLL("1")), 5, 0},
+        {BODY(ARRAY, READ_4, POLL("1")), 1, 0},
+        {BODY(ARRAY, READ_4, READ_4, POLL("1")), 0, 0},
+        {BODY(ARRAY, READ_4, READ_4, READ_4, POLL("1")), 0, 1},
+    };
+    for (size_t i = 0; i < FM_ARRAY_LENGTH(cases); i++) {
+        struct run *run = prepared(cases[i].body, list, 1, "abcde");
         assert_true(run_on(run, NULL));
-        assert_event(run, 0, 1, 0, FD_READ, bytes[i], 0);
+        assert_event(run, 0, 1, 0, FD_READ, cases[i].bytes, cases[i].flags);
         run_free(run);
     }
-    char body[1000];
-    (void)snprintf(body, sizeof(body),
-                   "(i32.store (i32.const 9000) (i32.const 9200))"
-                   "(i32.store (i32.const 9004) (i32.const 4)) %s %s %s %s",
-                   READ_4, READ_4, READ_4, POLL("1"));
-    struct run *run = prepared(body, list, 1, "abcde");
-    assert_true(run_on(run, NULL));
-    assert_event(run, 0, 1, 0, FD_READ, 0, 1);
-    run_free(run);
 }
 
 static void test_bad_descriptors(void **state)
@@ -127,7 +120,7 @@ static void test_bad_descriptors(void **state)
         {.userdata = 5, .type = FD_WRITE, .id = 2},
     };
     struct run *run = prepared(
-        KEEP("(call $fd_fdstat_set_rights (i32.const 2) (i64.const 64) (i64.const 0))") POLL("5"),
+        BODY("(call $fd_fdstat_set_rights (i32.const 2) (i64.const 64) (i64.const 0))", POLL("5")),
         list, 5, "abc");
     assert_true(run_on(run, NULL));
     KEPT(run, 0, 0);
@@ -150,7 +143,7 @@ static void test_timer_parks(void **state)
         {.userdata = 2, .type = CLOCK, .id = 1, .timeout_ns = FM_NS_PER_MS},
         {.userdata = 3, .type = CLOCK, .id = 0, .timeout_ns = 7200 * FM_NS_PER_S},
     };
-    struct run *run = prepared(POLL("3"), list, 3, "");
+    struct run *run = prepared(BODY(POLL("3")), list, 3, "");
     uint64_t before_ns = fm_clock_monotonic_ns();
     assert_true(run_on(run, NULL));
     assert_true(fm_clock_monotonic_ns() >= before_ns + FM_NS_PER_MS);
@@ -168,7 +161,7 @@ static void test_early_poll(void **state)
         {.userdata = 1, .type = CLOCK, .id = 1, .timeout_ns = 3600 * FM_NS_PER_S}};
     const uint64_t hour = 3600 * FM_NS_PER_S;
     uint64_t before_ns = fm_clock_monotonic_ns();
-    struct run *run = prepared(POLL("1"), list, 1, "");
+    struct run *run = prepared(BODY(POLL("1")), list, 1, "");
     struct fm_guest_wait first;
     assert_false(run_on(run, &first));
     assert_in_range(first.until_ns, before_ns + hour, fm_clock_monotonic_ns() + hour);
@@ -182,7 +175,7 @@ static void test_early_poll(void **state)
 
 static void due_at_once(const struct subscription *timer, uint16_t error)
 {
-    struct run *run = prepared(POLL("1"), timer, 1, "");
+    struct run *run = prepared(BODY(POLL("1")), timer, 1, "");
     assert_int_equal(fm_guest_run(run->guest), FM_GUEST_DONE);
     KEPT(run, 0);
     assert_int_equal(word_at(run, RESULT_AT), 1);
@@ -206,7 +199,7 @@ static void test_timers_that_are_due(void **state)
 
 static uint64_t parks_until(struct subscription timer)
 {
-    struct run *run = prepared(POLL("1"), &timer, 1, "");
+    struct run *run = prepared(BODY(POLL("1")), &timer, 1, "");
     struct fm_guest_wait wait;
     assert_false(run_on(run, &wait));
     run_free(run);
@@ -249,7 +242,7 @@ static void test_two_polls(void **state)
     (void)state;
     const struct subscription list[] = {
         {.userdata = 1, .type = CLOCK, .id = 1, .timeout_ns = FM_NS_PER_MS / 10}};
-    struct run *run = prepared(POLL("1") POLL("1"), list, 1, "");
+    struct run *run = prepared(BODY(POLL("1"), POLL("1")), list, 1, "");
     uint64_t before_ns = fm_clock_monotonic_ns();
     assert_true(run_on(run, NULL));
     assert_true(fm_clock_monotonic_ns() >= before_ns + FM_NS_PER_MS / 5);
@@ -265,17 +258,17 @@ static void test_malformed(void **state)
     (void)state;
     const struct subscription list[] = {{.type = FD_READ}, {.type = 3}};
     struct run *run = prepared(
-        POLL("0") POLL("2") /* the second has an unknown type */
-        KEEP(
-            "(call $poll_oneoff (i32.const 65489) (i32.const 4096) (i32.const 1) (i32.const 8192))")
-            KEEP("(call $poll_oneoff (i32.const 0) (i32.const 65505) (i32.const 1)"
-                 "  (i32.const 8192))")
-                KEEP("(call $poll_oneoff (i32.const 0) (i32.const 4096) (i32.const 1)"
-                     "  (i32.const 65533))")
-                    KEEP("(call $poll_oneoff (i32.const -1) (i32.const -1) (i32.const -1)"
-                         "  (i32.const -1))")
-                        KEEP("(call $poll_oneoff (i32.const -48) (i32.const 0) (i32.const 1)"
-                             "  (i32.const 0))"),
+        BODY(
+            POLL("0"), POLL("2"), /* the second has an unknown type */
+            "(call $poll_oneoff (i32.const 65489) (i32.const 4096) (i32.const 1) (i32.const 8192))",
+            "(call $poll_oneoff (i32.const 0) (i32.const 65505) (i32.const 1)"
+            "  (i32.const 8192))",
+            "(call $poll_oneoff (i32.const 0) (i32.const 4096) (i32.const 1)"
+            "  (i32.const 65533))",
+            "(call $poll_oneoff (i32.const -1) (i32.const -1) (i32.const -1)"
+            "  (i32.const -1))",
+            "(call $poll_oneoff (i32.const -48) (i32.const 0) (i32.const 1)"
+            "  (i32.const 0))"),
         list, 2, "");
     assert_true(run_on(run, NULL));
     KEPT(run, 28, 28, 21, 21, 21, 28, 21);
@@ -287,15 +280,15 @@ static void test_malformed(void **state)
 static void test_count_limit(void **state)
 {
     (void)state;
-    struct run *run = prepared(
-        "(drop (memory.grow (i32.const 2)))" KEEP(
-            "(call $poll_oneoff (i32.const 65536) (i32.const 120000) (i32.const 1023)"
-            "  (i32.const 0))")
-            KEEP("(call $poll_oneoff (i32.const 65536) (i32.const 120000) (i32.const 1024)"
-                 "  (i32.const 4))")
-                KEEP("(call $poll_oneoff (i32.const 65536) (i32.const 120000) (i32.const 1025)"
-                     "  (i32.const 8))"),
-        NULL, 0, "");
+    struct run *run =
+        prepared(BODY("(drop (memory.grow (i32.const 2)))",
+                      "(call $poll_oneoff (i32.const 65536) (i32.const 120000) (i32.const 1023)"
+                      "  (i32.const 0))",
+                      "(call $poll_oneoff (i32.const 65536) (i32.const 120000) (i32.const 1024)"
+                      "  (i32.const 4))",
+                      "(call $poll_oneoff (i32.const 65536) (i32.const 120000) (i32.const 1025)"
+                      "  (i32.const 8))"),
+                 NULL, 0, "");
     assert_true(run_on(run, NULL));
     KEPT(run, 0, 0, 28);
     assert_int_equal(word_at(run, 0), 1023);

@@ -1,28 +1,24 @@
 /* test_wasi_process.c - arguments, environment, signals, yield, random numbers. */
 #include "guest_fixture.h"
 
-static struct run *with_strings(const char *body, const char *const *args, const char *const *env)
+static struct run *with_strings(const char *const *body, const char *const *args,
+                                const char *const *env)
 {
-    char entry[4096];
-    int length = snprintf(entry, sizeof(entry), "(func (export \"_start\") %s)", body);
-    assert_true(length > 0 && (size_t)length < sizeof(entry));
-    char *text = module_text("wasi", entry, "");
-    struct run *run = run_module(text);
-    free(text);
+    struct run *run = run_body("wasi", body, "");
     run->description.args = args;
     run->description.env = env;
     while (args && args[run->description.args_count])
         run->description.args_count++;
     while (env && env[run->description.env_count])
         run->description.env_count++;
-    run_call(run, NULL, 0);
-    assert_true(run_on(run, NULL));
+    run_to_end(run, "");
     assert_int_equal(run->call->error, 0);
     return run;
 }
 
-static const char get_arguments[] = KEEP("(call $args_sizes_get (i32.const 0) (i32.const 4))")
-    KEEP("(call $args_get (i32.const 16) (i32.const 101))");
+static const char *const get_arguments[] = {"(call $args_sizes_get (i32.const 0) (i32.const 4))",
+                                            "(call $args_get (i32.const 16) (i32.const 101))",
+                                            NULL};
 
 static void test_arguments(void **state)
 {
@@ -47,8 +43,9 @@ static void test_arguments(void **state)
     run_free(run);
 }
 
-static const char get_environment[] = KEEP("(call $environ_sizes_get (i32.const 0) (i32.const 4))")
-    KEEP("(call $environ_get (i32.const 16) (i32.const 100))");
+static const char *const get_environment[] = {
+    "(call $environ_sizes_get (i32.const 0) (i32.const 4))",
+    "(call $environ_get (i32.const 16) (i32.const 100))", NULL};
 
 static void test_environment(void **state)
 {
@@ -75,14 +72,13 @@ static void test_environment(void **state)
 static void test_strings_at_the_end_of_memory(void **state)
 {
     (void)state;
-    struct run *run = with_strings(
-        KEEP("(call $args_get (i32.const 65532) (i32.const 65527))")
-            KEEP("(call $args_get (i32.const 65533) (i32.const 0))")
-                KEEP("(call $args_get (i32.const 0) (i32.const 65532))")
-                    KEEP("(call $args_sizes_get (i32.const 65532) (i32.const 0))")
-                        KEEP("(call $args_sizes_get (i32.const 65533) (i32.const 0))")
-                            KEEP("(call $args_sizes_get (i32.const 0) (i32.const -1))"),
-        NULL, NULL);
+    struct run *run = with_strings(BODY("(call $args_get (i32.const 65532) (i32.const 65527))",
+                                        "(call $args_get (i32.const 65533) (i32.const 0))",
+                                        "(call $args_get (i32.const 0) (i32.const 65532))",
+                                        "(call $args_sizes_get (i32.const 65532) (i32.const 0))",
+                                        "(call $args_sizes_get (i32.const 65533) (i32.const 0))",
+                                        "(call $args_sizes_get (i32.const 0) (i32.const -1))"),
+                                   NULL, NULL);
     KEPT(run, 0, 21, 21, 0, 21, 21);
     assert_memory_equal(run_memory(run, 65527, 5), "echo", 5);
     run_free(run);
@@ -91,11 +87,11 @@ static void test_strings_at_the_end_of_memory(void **state)
 static void test_signals(void **state)
 {
     (void)state;
-    struct run *run = run_wasi(
-        KEEP("(call $proc_raise (i32.const 0))") KEEP("(call $proc_raise (i32.const 6))")
-            KEEP("(call $proc_raise (i32.const 30))") KEEP("(call $proc_raise (i32.const 31))")
-                KEEP("(call $proc_raise (i32.const -1))") KEEP("(call $sched_yield)"),
-        "");
+    struct run *run =
+        run_wasi(BODY("(call $proc_raise (i32.const 0))", "(call $proc_raise (i32.const 6))",
+                      "(call $proc_raise (i32.const 30))", "(call $proc_raise (i32.const 31))",
+                      "(call $proc_raise (i32.const -1))", "(call $sched_yield)"),
+                 "");
     KEPT(run, 0, 58, 58, 28, 28, 0);
     run_free(run);
 }
@@ -105,12 +101,11 @@ static void test_signals(void **state)
 static void test_random(void **state)
 {
     (void)state;
-    struct run *run =
-        run_wasi(KEEP("(call $random_get (i32.const 8) (i32.const 16))")
-                     KEEP("(call $random_get (i32.const 24) (i32.const 16))")
-                         KEEP("(call $random_get (i32.const 65536) (i32.const 0))")
-                             KEEP("(call $random_get (i32.const 65535) (i32.const 2))"),
-                 "");
+    struct run *run = run_wasi(BODY("(call $random_get (i32.const 8) (i32.const 16))",
+                                    "(call $random_get (i32.const 24) (i32.const 16))",
+                                    "(call $random_get (i32.const 65536) (i32.const 0))",
+                                    "(call $random_get (i32.const 65535) (i32.const 2))"),
+                               "");
     KEPT(run, 0, 0, 0, 21);
     static const uint8_t zeros[24];
     assert_memory_equal(run_memory(run, 0, 8), zeros, 8);

@@ -4,11 +4,11 @@
 #include "call/call.h"
 
 #define READ(array, count, result)                                                                 \
-    KEEP("(call $fd_read (i32.const 0) (i32.const " array ") (i32.const " count                    \
-         ") (i32.const " result "))")
+    "(call $fd_read (i32.const 0) (i32.const " array ") (i32.const " count ") (i32.const " result  \
+    "))"
 #define WRITE(fd, array, count, result)                                                            \
-    KEEP("(call $fd_write (i32.const " fd ") (i32.const " array ") (i32.const " count              \
-         ") (i32.const " result "))")
+    "(call $fd_write (i32.const " fd ") (i32.const " array ") (i32.const " count                   \
+    ") (i32.const " result "))"
 
 /* An array of two buffers at 0: 3 bytes at 100, 4 bytes at 200. */
 #define TWO_BUFFERS                                                                                \
@@ -18,9 +18,10 @@
 static void test_read(void **state)
 {
     (void)state;
-    struct run *run = run_wasi(TWO_BUFFERS READ("0", "2", "40") READ("0", "1", "44")
-                                   READ("0", "2", "48") READ("0", "2", "52") READ("0", "0", "56"),
-                               "0123456789ab");
+    struct run *run =
+        run_wasi(BODY(TWO_BUFFERS, READ("0", "2", "40"), READ("0", "1", "44"), READ("0", "2", "48"),
+                      READ("0", "2", "52"), READ("0", "0", "56")),
+                 "0123456789ab");
     KEPT(run, 0, 0, 0, 0, 0);
     assert_int_equal(word_at(run, 40), 7);
     assert_int_equal(word_at(run, 44), 3);
@@ -45,12 +46,9 @@ static void test_read_in_pieces(void **state)
     (void)state;
     struct fm_call_io io = fm_call_io_memory;
     io.read_input = piecewise_read;
-    char *text = module_text("wasi",
-                             "(func (export \"_start\")" TWO_BUFFERS READ("0", "2", "40")
-                                 READ("0", "2", "44") READ("0", "2", "48") ")",
-                             "");
-    struct run *run = run_module(text);
-    free(text);
+    struct run *run = run_body(
+        "wasi", BODY(TWO_BUFFERS, READ("0", "2", "40"), READ("0", "2", "44"), READ("0", "2", "48")),
+        "");
     run_call(run, "abcdef", 6);
     run->call->io = &io;
     assert_true(run_on(run, NULL));
@@ -64,12 +62,12 @@ static void test_read_in_pieces(void **state)
 static void test_write(void **state)
 {
     (void)state;
-    struct run *run = run_wasi(
-        TWO_BUFFERS "(i32.store (i32.const 100) (i32.const 0x00636261))" /* abc */
-                    "(i32.store (i32.const 200) (i32.const 0x00640a00))" WRITE("1", "0", "2", "40")
-                        WRITE("2", "0", "1", "44") WRITE("1", "8", "1", "48")
-                            WRITE("1", "0", "0", "52"),
-        "");
+    struct run *run =
+        run_wasi(BODY(TWO_BUFFERS, "(i32.store (i32.const 100) (i32.const 0x00636261))",
+                      /* abc */ "(i32.store (i32.const 200) (i32.const 0x00640a00))",
+                      WRITE("1", "0", "2", "40"), WRITE("2", "0", "1", "44"),
+                      WRITE("1", "8", "1", "48"), WRITE("1", "0", "0", "52")),
+                 "");
     KEPT(run, 0, 0, 0, 0);
     assert_int_equal(word_at(run, 40), 7);
     assert_int_equal(word_at(run, 44), 3);
@@ -84,14 +82,14 @@ static void test_write(void **state)
 static void test_wrong_direction(void **state)
 {
     (void)state;
-    struct run *run = run_wasi(
-        TWO_BUFFERS WRITE("0", "0", "1", "40") WRITE("3", "0", "1", "40")
-            WRITE("-1", "0", "1", "40")
-                KEEP("(call $fd_read (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 40))")
-                    KEEP("(call $fd_read (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 40))")
-                        KEEP("(call $fd_read (i32.const 3) (i32.const 0) (i32.const 1)"
-                             "  (i32.const 40))"),
-        "abc");
+    struct run *run =
+        run_wasi(BODY(TWO_BUFFERS, WRITE("0", "0", "1", "40"), WRITE("3", "0", "1", "40"),
+                      WRITE("-1", "0", "1", "40"),
+                      "(call $fd_read (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 40))",
+                      "(call $fd_read (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 40))",
+                      "(call $fd_read (i32.const 3) (i32.const 0) (i32.const 1)"
+                      "  (i32.const 40))"),
+                 "abc");
     KEPT(run, 8, 8, 8, 8, 8, 8);
     assert_int_equal(run->call->output.length, 0);
     run_free(run);
@@ -103,9 +101,9 @@ static void test_bad_array(void **state)
 {
     (void)state;
     struct run *run =
-        run_wasi(TWO_BUFFERS WRITE("1", "65529", "1", "40") WRITE("1", "65528", "2", "40")
-                     WRITE("1", "-8", "1", "40") WRITE("1", "-1", "1", "40")
-                         READ("65529", "1", "40") READ("-16", "2", "40"),
+        run_wasi(BODY(TWO_BUFFERS, WRITE("1", "65529", "1", "40"), WRITE("1", "65528", "2", "40"),
+                      WRITE("1", "-8", "1", "40"), WRITE("1", "-1", "1", "40"),
+                      READ("65529", "1", "40"), READ("-16", "2", "40")),
                  "abc");
     KEPT(run, 21, 21, 21, 21, 21, 21);
     assert_int_equal(run->call->output.length, 0);
@@ -115,13 +113,14 @@ static void test_bad_array(void **state)
 /* The first buffer is good, the second is not. */
 static void bad_buffer(const char *address, const char *length)
 {
-    char body[1000];
-    (void)snprintf(body, sizeof(body),
-                   TWO_BUFFERS "(i32.store (i32.const 8) (i32.const %s))"
-                               "(i32.store (i32.const 12) (i32.const %s))"
-                   /**/ WRITE("1", "0", "2", "40") READ("0", "2", "44") READ("0", "1", "48"),
+    char second[200];
+    (void)snprintf(second, sizeof(second),
+                   "(i32.store (i32.const 8) (i32.const %s))"
+                   "(i32.store (i32.const 12) (i32.const %s))",
                    address, length);
-    struct run *run = run_wasi(body, "abcdef");
+    struct run *run = run_wasi(BODY(TWO_BUFFERS, second, WRITE("1", "0", "2", "40"),
+                                    READ("0", "2", "44"), READ("0", "1", "48")),
+                               "abcdef");
     KEPT(run, 21, 21, 0);
     assert_int_equal(run->call->output.length, 0);
     assert_int_equal(word_at(run, 48), 3);
@@ -143,8 +142,8 @@ static void test_bad_buffers(void **state)
 static void test_bad_result(void **state)
 {
     (void)state;
-    struct run *run = run_wasi(TWO_BUFFERS WRITE("1", "0", "1", "65533") READ("0", "1", "-4")
-                                   READ("0", "1", "65532"),
+    struct run *run = run_wasi(BODY(TWO_BUFFERS, WRITE("1", "0", "1", "65533"),
+                                    READ("0", "1", "-4"), READ("0", "1", "65532")),
                                "abcdef");
     KEPT(run, 21, 21, 0);
     assert_int_equal(run->call->output.length, 0);
@@ -157,16 +156,12 @@ static void test_array_overwritten_by_input(void **state)
 {
     (void)state;
     static const uint8_t input[] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 'x', 'y'};
-    char *text = module_text("wasi",
-                             "(func (export \"_start\")"
-                             /* buffer 0 is entry 1 of the array */
-                             "(i32.store (i32.const 0) (i32.const 8))"
-                             "(i32.store (i32.const 4) (i32.const 8))"
-                             "(i32.store (i32.const 8) (i32.const 100))"
-                             "(i32.store (i32.const 12) (i32.const 2))" READ("0", "2", "40") ")",
-                             "");
-    struct run *run = run_module(text);
-    free(text);
+    struct run *run = run_body(
+        "wasi",
+        BODY(/* buffer 0 is entry 1 of the array */ "(i32.store (i32.const 0) (i32.const 8))",
+             "(i32.store (i32.const 4) (i32.const 8))", "(i32.store (i32.const 8) (i32.const 100))",
+             "(i32.store (i32.const 12) (i32.const 2))", READ("0", "2", "40")),
+        "");
     run_call(run, input, sizeof(input));
     assert_true(run_on(run, NULL));
     KEPT(run, 21);
@@ -179,10 +174,11 @@ static void test_array_overwritten_by_input(void **state)
 static void test_array_length(void **state)
 {
     (void)state;
-    struct run *run = run_wasi(WRITE("1", "0", "1023", "65000") WRITE("1", "0", "1024", "65000")
-                                   WRITE("1", "0", "1025", "65000") READ("0", "1024", "65000")
-                                       READ("0", "1025", "65000") WRITE("1", "0", "-1", "65000"),
-                               "abc");
+    struct run *run =
+        run_wasi(BODY(WRITE("1", "0", "1023", "65000"), WRITE("1", "0", "1024", "65000"),
+                      WRITE("1", "0", "1025", "65000"), READ("0", "1024", "65000"),
+                      READ("0", "1025", "65000"), WRITE("1", "0", "-1", "65000")),
+                 "abc");
     KEPT(run, 0, 0, 28, 0, 28, 28);
     run_free(run);
 }
@@ -190,17 +186,17 @@ static void test_array_length(void **state)
 /* 1024 times the whole memory of 32 pages is 2^31 bytes: one too many. */
 static void total_length(uint32_t last, int32_t expected)
 {
-    char body[1000];
-    (void)snprintf(body, sizeof(body),
-                   "(local $i i32) (drop (memory.grow (i32.const 31)))"
-                   "(loop $l"
-                   "  (i32.store (i32.add (i32.const 4) (i32.mul (local.get $i) (i32.const 8)))"
-                   "    (i32.const 2097152))"
-                   "  (local.set $i (i32.add (local.get $i) (i32.const 1)))"
-                   "  (br_if $l (i32.lt_u (local.get $i) (i32.const 1024))))"
-                   "(i32.store (i32.const 8188) (i32.const %u))" WRITE("2", "0", "1024", "8192"),
-                   last);
-    struct run *run = run_wasi(body, "");
+    char store[100];
+    (void)snprintf(store, sizeof(store), "(i32.store (i32.const 8188) (i32.const %u))", last);
+    struct run *run =
+        run_wasi(BODY("(local $i i32) (drop (memory.grow (i32.const 31)))"
+                      "(loop $l"
+                      "  (i32.store (i32.add (i32.const 4) (i32.mul (local.get $i) (i32.const 8)))"
+                      "    (i32.const 2097152))"
+                      "  (local.set $i (i32.add (local.get $i) (i32.const 1)))"
+                      "  (br_if $l (i32.lt_u (local.get $i) (i32.const 1024))))",
+                      store, WRITE("2", "0", "1024", "8192")),
+                 "");
     KEPT(run, expected);
     if (expected == 0) {
         assert_int_equal(word_at(run, 8192), INT32_MAX);
@@ -220,14 +216,12 @@ static void test_total_length(void **state)
 static void test_log_limit(void **state)
 {
     (void)state;
-    char *text =
-        module_text("wasi",
-                    "(func (export \"_start\")" TWO_BUFFERS
-                    "(i32.store (i32.const 100) (i32.const 0x00636261))" WRITE("2", "0", "1", "40")
-                        WRITE("2", "0", "1", "44") ")",
-                    "");
     for (uint64_t limit = 5; limit <= 7; limit++) {
-        struct run *run = run_module(text);
+        struct run *run =
+            run_body("wasi",
+                     BODY(TWO_BUFFERS, "(i32.store (i32.const 100) (i32.const 0x00636261))",
+                          WRITE("2", "0", "1", "40"), WRITE("2", "0", "1", "44")),
+                     "");
         run->description.limits.log_bytes = limit;
         run_call(run, NULL, 0);
         assert_true(run_on(run, NULL));
@@ -238,17 +232,14 @@ static void test_log_limit(void **state)
         assert_int_equal(run->call->log_truncated, limit < 6);
         run_free(run);
     }
-    free(text);
 }
 
 /* The first buffer fits, the second does not: an error, and the call is lost. */
 static void test_output_limit_between_buffers(void **state)
 {
     (void)state;
-    char *text = module_text(
-        "wasi", "(func (export \"_start\")" TWO_BUFFERS WRITE("1", "0", "2", "40") ")", "");
     for (uint64_t limit = 6; limit <= 8; limit++) {
-        struct run *run = run_module(text);
+        struct run *run = run_body("wasi", BODY(TWO_BUFFERS, WRITE("1", "0", "2", "40")), "");
         run->description.limits.output_bytes = limit;
         run_call(run, NULL, 0);
         assert_true(run_on(run, NULL));
@@ -257,7 +248,6 @@ static void test_output_limit_between_buffers(void **state)
         assert_int_equal(run->call->output.length, limit < 7 ? 3 : 7);
         run_free(run);
     }
-    free(text);
 }
 
 int main(void)

@@ -80,12 +80,12 @@ static inline void open_store(void)
 
 /* --- files ------------------------------------------------------------------------------------ */
 
-/* A path in the data folder; four of them can be in use at once. */
+/* A path in the data folder; 64 of them can be in use at once. */
 FM_PRINTF(1, 2) static inline const char *in_data(const char *format, ...)
 {
-    static char paths[4][4096];
+    static char paths[64][4096];
     static unsigned next;
-    char *path = paths[next++ % 4];
+    char *path = paths[next++ % 64];
     size_t length = (size_t)snprintf(path, sizeof(paths[0]), "%s/", fixture_data);
     va_list arguments;
     va_start(arguments, format);

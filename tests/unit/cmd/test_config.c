@@ -1,0 +1,144 @@
+/* test_config.c - settings from text and files: bounds, units, mistakes with their place. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "cmd/config.h"
+
+static struct fm_config config;
+static struct fm_error error;
+
+static int set(const char *text)
+{
+    error = (struct fm_error){0};
+    return fm_config_set(&config, text, &error);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    fm_config_init(&config);
+    return 0;
+}
+
+static void values_have_units_and_bounds(void **state)
+{
+    (void)state;
+    assert_int_equal(set("module_bytes=2MiB"), 0);
+    assert_int_equal(config.module_bytes, 2 * FM_MIB);
+    assert_int_equal(set(" drain_ms = 1.5s "), 0);
+    assert_int_equal(config.drain_ms, 1500);
+    assert_int_equal(set("cancel_on_half_close=off"), 0);
+    assert_int_equal(config.cancel_on_half_close, 0);
+    assert_int_equal(set("cancel_on_half_close=on"), 0);
+    assert_int_equal(config.cancel_on_half_close, 1);
+
+    assert_int_equal(set("workers=0"), FM_ERR_BAD_REQUEST);
+    assert_non_null(strstr(error.text, "workers must be from 1 to 256"));
+    assert_int_equal(set("workers=1"), 0);
+    assert_int_equal(set("workers=256"), 0);
+    assert_int_equal(set("workers=257"), FM_ERR_BAD_REQUEST);
+    assert_int_equal(config.workers, 256);
+    assert_int_equal(set("workers=auto"), 0);
+    assert_int_equal(set("drain_ms=auto"), FM_ERR_BAD_REQUEST); /* its default is a number */
+}
+
+static void mistakes_are_named(void **state)
+{
+    (void)state;
+    assert_int_equal(set("wrokers=1"), FM_ERR_BAD_REQUEST);
+    assert_non_null(strstr(error.text, "'wrokers'"));
+    assert_int_equal(set("workers"), FM_ERR_BAD_REQUEST);
+    assert_non_null(strstr(error.text, "KEY=VALUE"));
+    assert_int_equal(set("workers=two"), FM_ERR_BAD_REQUEST);
+    assert_non_null(strstr(error.text, "'two'"));
+    assert_int_equal(set("page_scanning=1"), FM_ERR_BAD_REQUEST);
+    assert_int_equal(set("data="), FM_ERR_BAD_REQUEST);
+    char path[2100];
+    memset(path, 'x', sizeof(path));
+    memcpy(path, "data=", 5);
+    path[5 + 2047] = '\0';
+    assert_int_equal(set(path), 0);
+    path[5 + 2047] = 'x';
+    path[5 + 2048] = '\0';
+    assert_int_equal(set(path), FM_ERR_BAD_REQUEST);
+}
+
+static void read_content(const char *content, int expected)
+{
+    char path[] = "/tmp/faasm-test-config-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, content, strlen(content)), (ssize_t)strlen(content));
+    assert_int_equal(close(fd), 0);
+    error = (struct fm_error){0};
+    assert_int_equal(fm_config_read(&config, path, &error), expected);
+    assert_int_equal(unlink(path), 0);
+}
+
+static void files_have_comments_and_line_numbers(void **state)
+{
+    (void)state;
+    read_content("# all of it\n\n  workers = 3 # three\nlisten = [::1]:80\n\tslots=7", 0);
+    assert_int_equal(config.workers, 3);
+    assert_int_equal(config.slots, 7);
+    assert_string_equal(config.listen, "[::1]:80");
+    read_content("workers = 1\n\noops = 2\n", FM_ERR_BAD_REQUEST);
+    assert_non_null(strstr(error.text, ":3: "));
+    char line[5000];
+    memset(line, ' ', sizeof(line));
+    memcpy(line, "workers=2", 9);
+    line[sizeof(line) - 2] = '\n';
+    line[sizeof(line) - 1] = '\0';
+    read_content(line, FM_ERR_BAD_REQUEST);
+    assert_non_null(strstr(error.text, ":1: "));
+    assert_int_equal(fm_config_read(&config, "/nonexistent/faasm.conf", &error), FM_ERR_NOT_FOUND);
+}
+
+static void what_is_printed_can_be_read_again(void **state)
+{
+    (void)state;
+    char *text = NULL;
+    size_t bytes = 0;
+    fm_config_derive(&config);
+    FILE *out = open_memstream(&text, &bytes);
+    assert_non_null(out);
+    fm_config_print(&config, out);
+    assert_int_equal(fclose(out), 0);
+    struct fm_config before = config;
+    fm_config_init(&config);
+    read_content(text, 0);
+    assert_memory_equal(&config, &before, offsetof(struct fm_config, listen));
+    free(text);
+}
+
+static void nothing_stays_automatic(void **state)
+{
+    (void)state;
+    fm_config_derive(&config);
+    assert_true(config.workers >= 1 && config.workers <= 256);
+    assert_true(config.slots >= 1 && config.slots <= 10000);
+    assert_true(config.warm_slots <= config.slots);
+    assert_true(config.page_scanning <= 1);
+    assert_true(config.modules_bytes >= FM_MIB && config.modules_bytes != FM_CONFIG_AUTO);
+    assert_true(config.records_bytes >= FM_MIB && config.records_bytes != FM_CONFIG_AUTO);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(values_have_units_and_bounds, setup),
+        cmocka_unit_test_setup(mistakes_are_named, setup),
+        cmocka_unit_test_setup(files_have_comments_and_line_numbers, setup),
+        cmocka_unit_test_setup(what_is_printed_can_be_read_again, setup),
+        cmocka_unit_test_setup(nothing_stays_automatic, setup),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,478 @@
+/* test_sched.c - the door: inline, queued, sliced, parked, refused, cancelled; versions that change
+ * under running calls.  A real engine, loop and ticker; functions are made here, without a disk. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/engine.h"
+#include "engine/module.h"
+#include "guest/guest.h"
+#include "loop/loop.h"
+#include "sched/modules.h"
+#include "sched/sched.h"
+#include "sched/sched_private.h"
+#include "sched/ticker.h"
+
+#define CALLS_MAX 4
+#define QUEUE_MAX 3
+
+#define MEMORY " (memory (export \"memory\") 1)"
+#define ECHO                                                                                       \
+    "(module (import \"faasm\" \"input_read\" (func $r (param i32 i32 i32) (result i32)))"         \
+    " (import \"faasm\" \"output_write\" (func $w (param i32 i32) (result i32)))" MEMORY           \
+    " (func (export \"_start\")"                                                                   \
+    "  (drop (call $w (i32.const 0) (call $r (i32.const 0) (i32.const 0) (i32.const 1024))))))"
+#define SPIN "(module" MEMORY " (func (export \"_start\") (loop $l (br $l))))"
+/* Sleeps for the milliseconds in the first 8 bytes of its input, by poll_oneoff. */
+#define SLEEP                                                                                      \
+    "(module (import \"faasm\" \"input_read\" (func $r (param i32 i32 i32) (result i32)))"         \
+    " (import \"wasi_snapshot_preview1\" \"poll_oneoff\""                                          \
+    "  (func $p (param i32 i32 i32 i32) (result i32)))" MEMORY                                     \
+    " (func (export \"_start\")"                                                                   \
+    "  (drop (call $r (i32.const 0) (i32.const 256) (i32.const 8)))"                               \
+    "  (i32.store8 (i32.const 8) (i32.const 0))"   /* a clock */                                   \
+    "  (i32.store (i32.const 16) (i32.const 1))"   /* monotonic */                                 \
+    "  (i64.store (i32.const 24) (i64.mul (i64.load (i32.const 256)) (i64.const 1000000)))"        \
+    "  (drop (call $p (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)))))"
+
+static struct fm_engine *engine;
+static struct sigaction engine_handlers[3];
+static const int engine_signals[3] = {SIGSEGV, SIGILL, SIGFPE};
+
+struct fixture {
+    struct fm_loop *loop;
+    struct fm_pool *pool;
+    struct fm_modules *modules;
+    struct fm_ticker *ticker;
+    struct fm_sched *sched;
+    struct fm_code *codes[16];
+    size_t codes_count;
+    uint64_t sequence;
+};
+
+static int setup_engine(void **state)
+{
+    (void)state;
+    struct fm_engine_config config;
+    struct fm_error error = {0};
+    fm_engine_config_init(&config, true);
+    config.slots = 16;
+    config.compile_parallel = false;
+    assert_int_equal(fm_engine_new(&config, &engine, &error), 0);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(sigaction(engine_signals[i], NULL, &engine_handlers[i]), 0);
+    return fm_guest_imports_add(engine, &error);
+}
+
+static int teardown_engine(void **state)
+{
+    (void)state;
+    engine = fm_engine_free(engine);
+    return 0;
+}
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    assert_non_null(f);
+    assert_int_equal(fm_loop_new(&f->loop), 0);
+    assert_int_equal(fm_pool_new(1, 16, &f->pool), 0);
+    assert_int_equal(fm_ticker_new(engine, 1, &f->ticker), 0);
+    const struct fm_modules_config modules = {
+        .engine = engine, .pool = f->pool, .workers = 1, .bytes_max = FM_GIB};
+    assert_int_equal(fm_modules_new(&modules, &f->modules), 0);
+    const struct fm_sched_config sched = {
+        .workers = 1,
+        .loop = f->loop,
+        .modules = f->modules,
+        .ticker = f->ticker,
+        .calls_max = CALLS_MAX,
+        .queue_max = QUEUE_MAX,
+    };
+    assert_int_equal(fm_sched_new(&sched, &f->sched), 0);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    fm_sched_free(f->sched);
+    for (size_t i = 0; i < f->codes_count; i++) {
+        fm_modules_put(f->modules, f->codes[i]);
+        fm_code_release(f->modules, f->codes[i]);
+    }
+    fm_pool_free(f->pool);
+    fm_modules_free(f->modules);
+    fm_ticker_free(f->ticker);
+    fm_loop_free(f->loop);
+    free(f);
+    return 0;
+}
+
+/* Publishes a function; `limits` may be NULL. */
+static void publish(struct fixture *f, const char *user, const char *name, const char *text,
+                    const struct fm_limits *limits)
+{
+    for (int i = 0; i < 3; i++) /* cmocka has put its own in their place */
+        assert_int_equal(sigaction(engine_signals[i], &engine_handlers[i], NULL), 0);
+    struct fm_error error = {0};
+    struct fm_module *module = NULL;
+    struct fm_arena arena;
+    fm_arena_init(&arena, FM_MIB);
+    struct fm_version from = {.user = user, .function = name, .id = "v"};
+    if (limits)
+        from.limits = *limits;
+    else
+        fm_limits_defaults(&from.limits);
+    assert_int_equal(
+        fm_module_compile(engine, (const uint8_t *)text, strlen(text), &module, &error), 0);
+    if (fm_guest_classify(module, &arena, &from.facts, &error) != 0)
+        fail_msg("%s", error.text);
+    assert_int_equal(fm_guest_prepare(module, from.facts.abi, &error), 0);
+    struct fm_version *version = NULL;
+    struct fm_code *code = NULL;
+    assert_int_equal(fm_version_new(&from, &version), 0);
+    assert_int_equal(fm_code_new(f->modules, version, &code), 0);
+    fm_code_module_set(f->modules, code, module);
+    fm_code_hold(f->modules, code, 1);
+    assert_int_equal(fm_sched_publish(f->sched, code, ++f->sequence), 0);
+    f->codes[f->codes_count++] = code;
+    fm_arena_done(&arena);
+}
+
+static struct fm_function *find(struct fixture *f, const char *user, const char *name)
+{
+    return fm_sched_function(f->sched, user, strlen(user), name, strlen(name));
+}
+
+static char order[64]; /* the first letters of the owners of ended calls */
+
+static void on_done(struct fm_call *call)
+{
+    const char *owner = call->owner;
+    order[strlen(order)] = owner[0];
+}
+
+static struct fm_call *new_call(struct fixture *f, const char *user, const char *name,
+                                const void *input, size_t bytes)
+{
+    struct fm_call *call = NULL;
+    assert_non_null(find(f, user, name));
+    assert_int_equal(fm_sched_call_new(f->sched, find(f, user, name), &call), 0);
+    call->input = input;
+    call->input_bytes = bytes;
+    call->owner = (void *)(uintptr_t)user; /* only read */
+    call->on_done = on_done;
+    return call;
+}
+
+static enum fm_submit submit(struct fixture *f, struct fm_call *call)
+{
+    return fm_sched_submit(f->sched, call);
+}
+
+/* One pass of a worker. */
+static void pass(struct fixture *f)
+{
+    fm_loop_pass(f->loop, fm_sched_busy(f->sched) ? 0 : UINT64_MAX);
+    fm_sched_turn(f->sched);
+}
+
+static void run_until_done(struct fixture *f, const struct fm_call *call)
+{
+    while (call->state != FM_CALL_DONE)
+        pass(f);
+}
+
+static struct fm_sched_counts counts(struct fixture *f)
+{
+    struct fm_sched_counts now;
+    fm_sched_counts(f->sched, &now);
+    return now;
+}
+
+/* --- tests ------------------------------------------------------------------------------------ */
+
+/* A module of this worker's own is got at the first call; later ones find it there. */
+static void a_short_call_ends_inside_submit(void **state)
+{
+    struct fixture *f = *state;
+    publish(f, "ada", "echo", ECHO, NULL);
+    struct fm_call *call = new_call(f, "ada", "echo", "hi", 2);
+    if (submit(f, call) == FM_SUBMIT_LATER)
+        run_until_done(f, call);
+    fm_sched_call_free(f->sched, call);
+
+    uint64_t inlined = counts(f).inlined;
+    call = new_call(f, "ada", "echo", "hello", 5);
+    assert_int_equal(submit(f, call), FM_SUBMIT_DONE);
+    assert_int_equal(call->error, 0);
+    assert_int_equal(call->output.length, 5);
+    assert_memory_equal(call->output.data, "hello", 5);
+    assert_true(call->cpu_ns > 0);
+    assert_int_equal(counts(f).inlined, inlined + 1);
+    assert_int_equal(counts(f).sandboxes, 0);
+    assert_int_equal(counts(f).calls, 0);
+    fm_sched_call_free(f->sched, call);
+    assert_null(find(f, "ada", "nobody"));
+    assert_null(find(f, "bob", "echo"));
+}
+
+static void cpu_time_and_wall_time_end_a_call(void **state)
+{
+    struct fixture *f = *state;
+    struct fm_limits limits;
+    fm_limits_defaults(&limits);
+    limits.cpu_ms = 5;
+    publish(f, "ada", "cpu", SPIN, &limits);
+    limits.cpu_ms = 10000;
+    limits.wall_ms = 10;
+    publish(f, "ada", "wall", SPIN, &limits);
+    publish(f, "ada", "sleep", SLEEP, &limits);
+
+    struct fm_call *call = new_call(f, "ada", "cpu", NULL, 0);
+    assert_int_equal(submit(f, call), FM_SUBMIT_LATER); /* a tick came: it is an ordinary entry */
+    run_until_done(f, call);
+    assert_int_equal(call->error, FM_ERR_GUEST_LIMIT);
+    assert_string_equal(call->limit, "cpu_ms");
+    assert_true(call->cpu_ns >= 5 * FM_NS_PER_MS);
+    fm_sched_call_free(f->sched, call);
+
+    call = new_call(f, "ada", "wall", NULL, 0);
+    assert_int_equal(submit(f, call), FM_SUBMIT_LATER);
+    run_until_done(f, call);
+    assert_int_equal(call->error, FM_ERR_DEADLINE);
+    fm_sched_call_free(f->sched, call);
+
+    const uint64_t long_ms = 1000000;
+    call = new_call(f, "ada", "sleep", &long_ms, sizeof(long_ms));
+    assert_int_equal(submit(f, call), FM_SUBMIT_LATER); /* parked, until its deadline */
+    run_until_done(f, call);
+    assert_int_equal(call->error, FM_ERR_DEADLINE);
+    assert_int_equal(counts(f).parked, 0);
+    assert_int_equal(counts(f).sandboxes, 0);
+    fm_sched_call_free(f->sched, call);
+}
+
+static void parked_calls_cost_no_thread_and_wake(void **state)
+{
+    struct fixture *f = *state;
+    publish(f, "ada", "sleep", SLEEP, NULL);
+    publish(f, "bob", "echo", ECHO, NULL);
+    const uint64_t naps_ms[2] = {20, 40};
+    memset(order, 0, sizeof(order));
+    struct fm_call *calls[2];
+    for (int i = 0; i < 2; i++) {
+        calls[i] = new_call(f, "ada", "sleep", &naps_ms[1 - i], sizeof(naps_ms[0]));
+        assert_int_equal(submit(f, calls[i]), FM_SUBMIT_LATER);
+        while (calls[i]->state != FM_CALL_PARKED)
+            pass(f);
+    }
+    assert_int_equal(counts(f).parked, 2);
+    struct fm_call *echo = new_call(f, "bob", "echo", "x", 1);
+    if (submit(f, echo) == FM_SUBMIT_LATER)
+        run_until_done(f, echo);
+    assert_int_equal(echo->error, 0);
+    assert_int_equal(counts(f).parked, 2);
+    run_until_done(f, calls[0]);
+    assert_int_equal(calls[1]->state, FM_CALL_DONE); /* the shorter nap, though it came later */
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(calls[i]->error, 0);
+        fm_sched_call_free(f->sched, calls[i]);
+    }
+    fm_sched_call_free(f->sched, echo);
+}
+
+/* A hundred slices of ada's work are waiting; bob's call waits for one of them. */
+static void users_take_turns(void **state)
+{
+    struct fixture *f = *state;
+    struct fm_limits limits;
+    fm_limits_defaults(&limits);
+    limits.cpu_ms = 30;
+    publish(f, "ada", "spin", SPIN, &limits);
+    publish(f, "bob", "echo", ECHO, NULL);
+    memset(order, 0, sizeof(order));
+    struct fm_call *calls[CALLS_MAX - 1];
+    for (int i = 0; i < CALLS_MAX - 1; i++) {
+        calls[i] = new_call(f, "ada", "spin", NULL, 0);
+        assert_int_equal(submit(f, calls[i]), FM_SUBMIT_LATER);
+    }
+    struct fm_call *echo = new_call(f, "bob", "echo", "x", 1);
+    assert_int_equal(submit(f, echo), FM_SUBMIT_LATER); /* others wait: not inline */
+    for (int i = 0; i < CALLS_MAX - 1; i++)
+        run_until_done(f, calls[i]);
+    assert_int_equal(order[0], 'b');
+    assert_string_equal(order + 1, "aaa");
+    for (int i = 0; i < CALLS_MAX - 1; i++)
+        fm_sched_call_free(f->sched, calls[i]);
+    fm_sched_call_free(f->sched, echo);
+}
+
+static struct fm_call *parked(struct fixture *f, const char *name)
+{
+    static const uint64_t long_ms = 1000000;
+    struct fm_call *call = new_call(f, "ada", name, &long_ms, sizeof(long_ms));
+    assert_int_equal(submit(f, call), FM_SUBMIT_LATER);
+    return call;
+}
+
+static void cancel(struct fixture *f, struct fm_call *call)
+{
+    fm_sched_cancel(f->sched, call, FM_ERR_CANCELLED);
+    assert_int_equal(call->state, FM_CALL_DONE);
+    assert_int_equal(call->error, FM_ERR_CANCELLED);
+    fm_sched_cancel(f->sched, call, FM_ERR_DEADLINE); /* nothing more happens */
+    assert_int_equal(call->error, FM_ERR_CANCELLED);
+    fm_sched_call_free(f->sched, call);
+}
+
+static void concurrency_is_exact(void **state)
+{
+    struct fixture *f = *state;
+    struct fm_limits limits;
+    fm_limits_defaults(&limits);
+    limits.concurrency = 2;
+    publish(f, "ada", "two", SLEEP, &limits);
+    struct fm_call *one = parked(f, "two");
+    struct fm_call *two = parked(f, "two");
+    struct fm_call *three = new_call(f, "ada", "two", NULL, 0);
+    assert_int_equal(submit(f, three), FM_SUBMIT_DONE);
+    assert_int_equal(three->error, FM_ERR_QUOTA);
+    assert_string_equal(three->limit, "concurrency");
+    fm_sched_call_free(f->sched, three);
+    cancel(f, one);
+    three = parked(f, "two");
+    cancel(f, two);
+    cancel(f, three);
+    assert_int_equal(counts(f).calls, 0);
+    assert_int_equal(counts(f).cancelled, 3);
+}
+
+static void slots_and_queue_are_bounded(void **state)
+{
+    struct fixture *f = *state;
+    publish(f, "ada", "sleep", SLEEP, NULL);
+    publish(f, "bob", "echo", ECHO, NULL);
+    struct fm_call *sleepers[CALLS_MAX];
+    for (int i = 0; i < CALLS_MAX; i++) {
+        sleepers[i] = parked(f, "sleep");
+        while (sleepers[i]->state != FM_CALL_PARKED)
+            pass(f);
+    }
+    assert_int_equal(counts(f).sandboxes, CALLS_MAX);
+    struct fm_call *waiting[QUEUE_MAX];
+    for (int i = 0; i < QUEUE_MAX; i++) {
+        waiting[i] = new_call(f, "bob", "echo", "x", 1);
+        assert_int_equal(submit(f, waiting[i]), FM_SUBMIT_LATER);
+    }
+    struct fm_call *surplus = new_call(f, "bob", "echo", "x", 1);
+    assert_int_equal(submit(f, surplus), FM_SUBMIT_DONE);
+    assert_int_equal(surplus->error, FM_ERR_BUSY);
+    fm_sched_call_free(f->sched, surplus);
+    fm_sched_turn(f->sched);
+    assert_false(fm_sched_busy(f->sched)); /* it need not spin: only an event helps */
+
+    cancel(f, sleepers[0]);
+    assert_true(fm_sched_busy(f->sched));
+    for (int i = 0; i < QUEUE_MAX; i++) {
+        run_until_done(f, waiting[i]);
+        assert_int_equal(waiting[i]->error, 0);
+        fm_sched_call_free(f->sched, waiting[i]);
+    }
+    for (int i = 1; i < CALLS_MAX; i++)
+        cancel(f, sleepers[i]);
+    assert_int_equal(counts(f).sandboxes, 0);
+}
+
+static void queued_calls_can_be_cancelled(void **state)
+{
+    struct fixture *f = *state;
+    publish(f, "ada", "spin", SPIN, NULL);
+    struct fm_call *one = new_call(f, "ada", "spin", NULL, 0);
+    struct fm_call *two = new_call(f, "ada", "spin", NULL, 0);
+    assert_int_equal(submit(f, one), FM_SUBMIT_LATER);
+    assert_int_equal(submit(f, two), FM_SUBMIT_LATER);
+    assert_int_equal(counts(f).queued, 2);
+    cancel(f, two); /* perhaps never started */
+    cancel(f, one); /* in the middle of its loop */
+    assert_int_equal(counts(f).queued, 0);
+    assert_int_equal(counts(f).sandboxes, 0);
+}
+
+static void a_running_call_keeps_its_version(void **state)
+{
+    struct fixture *f = *state;
+    publish(f, "ada", "f", SLEEP, NULL);
+    struct fm_call *old = parked(f, "f");
+    const struct fm_version *before = old->version;
+    publish(f, "ada", "f", ECHO, NULL);
+    struct fm_call *call = new_call(f, "ada", "f", "new", 3);
+    assert_ptr_not_equal(call->version, before);
+    if (submit(f, call) == FM_SUBMIT_LATER)
+        run_until_done(f, call);
+    assert_memory_equal(call->output.data, "new", 3);
+    fm_sched_call_free(f->sched, call);
+    assert_string_equal(old->version->function, "f"); /* still there */
+
+    fm_registry_remove(&f->sched->registry, "ada", "f", ++f->sequence);
+    assert_null(find(f, "ada", "f"));
+    cancel(f, old);
+    /* News that comes late changes nothing. */
+    publish(f, "ada", "f", ECHO, NULL);
+    fm_registry_remove(&f->sched->registry, "ada", "f", f->sequence - 1);
+    assert_non_null(find(f, "ada", "f"));
+}
+
+static void an_evicted_module_comes_back(void **state)
+{
+    struct fixture *f = *state;
+    publish(f, "ada", "echo", ECHO, NULL);
+    for (int round = 0; round < 2; round++) {
+        struct fm_call *call = new_call(f, "ada", "echo", "x", 1);
+        fm_registry_evict(&f->sched->registry, f->codes[0]); /* has a call: stays */
+        if (submit(f, call) == FM_SUBMIT_LATER)
+            run_until_done(f, call);
+        assert_int_equal(call->error, 0);
+        fm_sched_call_free(f->sched, call);
+        assert_int_equal(f->codes[0]->users, 2);
+        fm_registry_evict(&f->sched->registry, f->codes[0]);
+        assert_int_equal(f->codes[0]->users, 1); /* the test's own */
+    }
+}
+
+static void a_draining_door_refuses(void **state)
+{
+    struct fixture *f = *state;
+    publish(f, "ada", "echo", ECHO, NULL);
+    fm_sched_drain(f->sched);
+    struct fm_call *call = new_call(f, "ada", "echo", NULL, 0);
+    assert_int_equal(submit(f, call), FM_SUBMIT_DONE);
+    assert_int_equal(call->error, FM_ERR_BUSY);
+    fm_sched_call_free(f->sched, call);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(a_short_call_ends_inside_submit),
+        TEST(cpu_time_and_wall_time_end_a_call),
+        TEST(parked_calls_cost_no_thread_and_wake),
+        TEST(users_take_turns),
+        TEST(concurrency_is_exact),
+        TEST(slots_and_queue_are_bounded),
+        TEST(queued_calls_can_be_cancelled),
+        TEST(a_running_call_keeps_its_version),
+        TEST(an_evicted_module_comes_back),
+        TEST(a_draining_door_refuses),
+    };
+    return cmocka_run_group_tests(tests, setup_engine, teardown_engine);
+}
