@@ -184,6 +184,8 @@ static void run_write(struct fm_job *job)
         failed = fm_upload_write(put->upload, put->piece, put->piece_bytes, &put->error);
     if (failed && !put->error.code)
         (void)fm_error_set(&put->error, failed, "%s", fm_err_meaning(failed));
+    if (put->error.code == FM_ERR_NOT_FOUND)
+        put->error.code = FM_ERR_IO; /* a folder of ours, nothing that the client asked for */
 }
 
 static void on_written(struct fm_job *job)

@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "call/function.h"
 #include "engine/module.h"
@@ -42,6 +43,24 @@ struct fm_deployer *fm_deployer_free(struct fm_deployer *deployer)
 }
 
 /* --- the steps -------------------------------------------------------------------------------- */
+
+/* The server's own ceiling; a default that is above it follows it. */
+static int check_ceiling(const struct fm_deployer *deployer, struct fm_version *wanted,
+                         struct fm_error *error)
+{
+    uint64_t most = deployer->config.memory_bytes_max;
+    struct fm_limits defaults;
+    fm_limits_defaults(&defaults);
+    if (wanted->limits.memory_bytes <= most)
+        return 0;
+    if (wanted->limits.memory_bytes != defaults.memory_bytes)
+        return fm_error_set(error, FM_ERR_BAD_REQUEST,
+                            "limit.memory_bytes = %llu is over this server's ceiling of %llu",
+                            (unsigned long long)wanted->limits.memory_bytes,
+                            (unsigned long long)most);
+    wanted->limits.memory_bytes = most;
+    return 0;
+}
 
 static int check_memory(const struct fm_version *wanted, struct fm_error *error)
 {
@@ -79,7 +98,9 @@ static int build(const struct fm_deployer *deployer, struct fm_upload *upload,
                  bool *ret_replaced, uint64_t *ret_sequence, struct fm_error *error)
 {
     const struct fm_deployer_config *config = &deployer->config;
-    int failed = fm_upload_written(upload, error);
+    int failed = check_ceiling(deployer, wanted, error);
+    if (!failed)
+        failed = fm_upload_written(upload, error);
     if (!failed)
         failed = config->compile(config->compile_data, fm_upload_wasm_path(upload),
                                  fm_upload_cwasm_path(upload), arena, &wanted->facts, error);
@@ -199,6 +220,8 @@ int fm_deploy_renew(struct fm_deployer *deployer, const struct fm_version *versi
     int failed = config->compile(config->compile_data, wasm, cwasm, &arena, &facts, error);
     if (!failed)
         failed = fm_functions_code_renew(config->functions, version, cwasm, error);
+    else
+        (void)unlink(cwasm); /* what is left would go at the next start */
     fm_arena_done(&arena);
     return failed;
 }

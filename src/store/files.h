@@ -55,8 +55,7 @@ FM_MUST_CHECK int fm_files_create(int folder, const char *name, int *ret_fd,
 FM_MUST_CHECK int fm_files_write(int fd, const char *name, const void *data, size_t bytes,
                                  struct fm_error *error);
 
-/* A new file with this content, fsynced; not left behind half-written.  The caller syncs `folder`.
- */
+/* A new file with this content, fsynced; never left half-written.  The caller syncs `folder`. */
 FM_MUST_CHECK int fm_files_put(int folder, const char *name, const void *data, size_t bytes,
                                struct fm_error *error);
 

@@ -200,7 +200,7 @@ static void sweep(struct fm_functions *functions, struct fm_versions *versions, 
     for (size_t i = 0; i < first_kept; i++) {
         const char *name = versions->names.names[i];
         char trash_name[FM_FILES_RANDOM_SIZE];
-        if (!fm_text_id_valid(name)) /* a tombstone: after what is above it */
+        if (!fm_text_id_valid(name)) /* a tombstone: after what is older */
             continue;
         if (fm_versions_trash(functions, versions, name, trash_name, NULL) != 0)
             break;

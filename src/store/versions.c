@@ -242,7 +242,7 @@ int fm_versions_trash(const struct fm_functions *functions, const struct fm_vers
 void fm_versions_tidy(const struct fm_functions *functions, struct fm_versions *versions)
 {
     fm_names_done(&versions->names);
-    /* A tombstone may only go when all above it are gone for good, hence the fsync. */
+    /* A tombstone may only go when all older ones are gone for good, hence the fsync. */
     if (versions->folder_fd >= 0 &&
         fm_tree_list(versions->folder_fd, is_ours, &versions->names, NULL) == 0) {
         const struct fm_names *names = &versions->names;

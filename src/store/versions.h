@@ -12,7 +12,7 @@
  *
  *      019f...01           a version
  *      019f...02
- *      019f...03.removed   a tombstone: all above it were removed
+ *      019f...03.removed   a tombstone: all that is older was removed
  *      019f...04           and then it was made anew
  */
 struct fm_versions {
@@ -24,7 +24,7 @@ struct fm_versions {
 };
 
 /* FM_ERR_NOT_FOUND: no such folder; with `make` it is made.  On failure there is nothing to
- * release. The caller holds the lock if it is going to change anything. */
+ * release.  The caller holds the lock if it is going to change anything. */
 FM_MUST_CHECK int fm_versions_open(const struct fm_functions *functions, const char *user,
                                    const char *function, bool make,
                                    struct fm_versions *ret_versions, struct fm_error *error);
@@ -37,7 +37,7 @@ struct fm_versions_report {
     size_t count; /* of them */
 };
 
-/* The newest complete version, if no tombstone is above it.  Otherwise 0 too, with NULL.
+/* The newest complete version, if no tombstone is newer.  Otherwise 0 too, with NULL.
  * `*ret_index` is its place among the names.  FM_ERR_NOMEM, FM_ERR_BUSY: it cannot be said. */
 FM_MUST_CHECK int fm_versions_current(const struct fm_functions *functions,
                                       const struct fm_versions *versions,
@@ -45,11 +45,11 @@ FM_MUST_CHECK int fm_versions_current(const struct fm_functions *functions,
                                       struct fm_version **ret_version, size_t *ret_index,
                                       struct fm_error *error);
 
-/* An id above every name in the folder, even if the clock went back since.  Under the lock. */
+/* An id newer than every name in the folder, even if the clock went back since.  Under the lock. */
 void fm_versions_next_id(struct fm_functions *functions, const struct fm_versions *versions,
                          uint64_t now_ns, char ret_id[FM_ID_TEXT_SIZE]);
 
-/* Makes `id`'s tombstone, durably, above the current version.  Under the lock. */
+/* Makes `id`'s tombstone, durably, newer than the current version.  Under the lock. */
 FM_MUST_CHECK int fm_versions_bury(const struct fm_versions *versions, const char *current_id,
                                    const char *id, struct fm_error *error);
 
@@ -63,7 +63,7 @@ FM_MUST_CHECK int fm_versions_trash(const struct fm_functions *functions,
                                     char ret_trash_name[FM_FILES_RANDOM_SIZE],
                                     struct fm_error *error);
 
-/* Removes the tombstones that have nothing left above them, and folders that became empty.  What
+/* Removes the tombstones that have nothing older left, and folders that became empty.  What
  * fails is done at the next start.  Under the lock. */
 void fm_versions_tidy(const struct fm_functions *functions, struct fm_versions *versions);
 

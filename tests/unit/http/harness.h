@@ -20,6 +20,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -159,7 +160,9 @@ static void end_call(struct fm_call *call)
 
 static void echo(struct fm_call *call)
 {
-    assert_int_equal(fm_buffer_append(&call->output, call->input, call->input_bytes), 0);
+    int failed = fm_buffer_append(&call->output, call->input, call->input_bytes);
+    if (failed)
+        fm_call_fail(call, failed, NULL);
 }
 
 enum fm_submit fm_sched_submit(struct fm_sched *sched, struct fm_call *call)
@@ -224,7 +227,9 @@ static void finish_waiting(void)
  * ------------------------------------------------------------------------------------ */
 
 static int chains_fail;
-static struct fm_query *asked;         /* the last question */
+static struct fm_query *asked; /* the last question */
+static bool asked_to_cancel;
+static bool asked_for_output;
 static struct fm_record *answer_given; /* NULL: questions stay open */
 
 int fm_queue_submit(struct fm_queue *queue, struct fm_function *function, const uint8_t *input,
@@ -260,6 +265,8 @@ void fm_queue_ask(struct fm_queue *queue, struct fm_query *query)
 {
     (void)queue;
     asked = query;
+    asked_to_cancel = query->cancel;
+    asked_for_output = query->want_output;
     if (answer_given)
         give_answer(query, answer_given);
 }
@@ -296,10 +303,11 @@ int fm_deploy_start(struct fm_deployer *deployer, struct fm_deploy *deploy, stru
 static void finish_deploy(int error)
 {
     struct fm_deploy *deploy = deploying;
+    bool removal = !deploy->upload;
     deploying = NULL;
     deploy->upload = fm_upload_end(deploy->upload);
     deploy->error = (struct fm_error){.code = error, .text = "the deployer says"};
-    if (!error) {
+    if (!error && !removal) {
         struct fm_version from = deploy->wanted;
         from.id = "v2";
         from.folder = "";
@@ -489,6 +497,8 @@ static struct peer dial(void)
     int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     assert_true(fd >= 0);
     assert_int_equal(fcntl(peer.fd, F_SETFL, O_NONBLOCK), 0);
+    int yes = 1; /* nothing here waits for an acknowledgement */
+    assert_int_equal(setsockopt(peer.fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes)), 0);
     fm_http_connection(http, fd);
     return peer;
 }
@@ -535,6 +545,8 @@ static bool say_bytes(struct peer *peer, const char *data, size_t bytes)
         bytes -= sent > 0 ? (size_t)sent : 0;
         if (bytes > 0)
             pump();
+        if (idle > 10)
+            (void)poll(NULL, 0, 1); /* for the pool's thread */
     }
     return bytes == 0;
 }
@@ -590,6 +602,7 @@ static struct reply listen_for(struct peer *peer, bool head_only)
             return reply;
         if (peer->ended)
             fail_msg("closed%s after '%s'", peer->reset ? " by a reset" : "", peer->text);
+        (void)poll(NULL, 0, i > 10 ? 1 : 0); /* for the pool's thread */
     }
     fail_msg("no answer, but '%s'", peer->text);
     return reply;

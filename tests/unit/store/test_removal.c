@@ -225,7 +225,7 @@ static void layers(void **state)
     assert_int_equal(count_in("functions"), 0);
 }
 
-/* A tombstone goes only after a fsync that makes the going of what was above it durable. */
+/* A tombstone goes only after a fsync that makes the going of what was older durable. */
 static void tombstones_go_last(void **state)
 {
     (void)state;

@@ -1,0 +1,301 @@
+"""The life of a server: start, restart, crash, drain, what survives, and what it refuses to do."""
+import concurrent.futures
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+from process import FAASM, Server
+
+ECHO = """(module
+  (import "faasm" "input_read" (func $r (param i32 i32 i32) (result i32)))
+  (import "faasm" "output_write" (func $w (param i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "_start")
+    (drop (call $w (i32.const 0) (call $r (i32.const 0) (i32.const 0) (i32.const 1024))))))"""
+SAY = """(module
+  (import "faasm" "output_write" (func $w (param i32 i32) (result i32)))
+  (memory (export "memory") 1) (data (i32.const 0) "%s")
+  (func (export "_start") (drop (call $w (i32.const 0) (i32.const %d)))))"""
+SLEEP = """(module
+  (import "wasi_snapshot_preview1" "poll_oneoff" (func $p (param i32 i32 i32 i32) (result i32)))
+  (import "faasm" "output_write" (func $w (param i32 i32) (result i32)))
+  (memory (export "memory") 1) (data (i32.const 200) "rested")
+  (func (export "_start")
+    (i32.store (i32.const 16) (i32.const 1))
+    (i64.store (i32.const 24) (i64.const %d))
+    (drop (call $p (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)))
+    (drop (call $w (i32.const 200) (i32.const 6)))))"""
+SPIN = '(module (memory (export "memory") 1) (func (export "_start") (loop $l (br $l))))'
+
+
+def say(text):
+    return SAY % (text, len(text))
+
+
+@pytest.fixture
+def servers(tmp_path):
+    """Starts servers on one data folder; all are stopped at the end."""
+    started = []
+
+    def start(*options, **named):
+        server = Server(tmp_path / "data", *options, **named)
+        started.append(server)
+        return server.ready()
+
+    yield start
+    for server in started:
+        server.process.kill()
+        server.process.wait()
+
+
+def test_functions_survive_a_restart(servers):
+    server = servers()
+    assert server.put("ada/say", say("one")) == 201
+    assert server.put("ada/say", say("two")) == 200
+    assert server.call("ada/say") == (200, b"two")
+    server.stop()
+    server = servers()
+    assert server.call("ada/say") == (200, b"two")
+    status, _, _ = server.request("DELETE", "/f/ada/say")
+    assert status == 204
+    assert server.call("ada/say")[0] == 404
+    server.stop()
+    server = servers()
+    assert server.call("ada/say")[0] == 404
+    server.stop()
+
+
+def test_a_crash_is_followed_by_a_new_server(servers):
+    server = servers()
+    server.put("ada/echo", ECHO)
+    for crash in range(1, 4):
+        os.kill(server.child(), signal.SIGKILL)
+        server.wait_line(" server_died ", crash)
+        server.wait_line(" ready ", crash + 1)
+        assert server.call("ada/echo", b"again") == (200, b"again")
+    server.stop()
+
+
+def test_a_server_dies_with_its_supervisor(servers):
+    server = servers()
+    child = server.child()
+    pidfd = os.pidfd_open(child)
+    os.kill(server.process.pid, signal.SIGKILL)
+    import select
+    assert select.select([pidfd], [], [], 30)[0]
+    os.close(pidfd)
+
+
+def test_draining_lets_calls_end_and_takes_no_new_ones(servers):
+    server = servers()
+    server.put("ada/sleep", SLEEP % 500_000_000)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        call = pool.submit(server.call, "ada/sleep")
+        server.wait_metric("faasm_calls_parked", 1)
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_line(" draining")
+        assert call.result() == (200, b"rested")
+    lines = server.stop()
+    assert any(" ended" in line for line in lines)
+
+
+def test_draining_cancels_what_takes_too_long(servers):
+    server = servers("--set", "drain_ms=50")
+    server.put("ada/sleep", SLEEP % 100_000_000_000)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        call = pool.submit(server.call, "ada/sleep")
+        server.wait_metric("faasm_calls_parked", 1)
+        server.stop()
+        with pytest.raises(Exception):
+            call.result()
+
+
+def test_code_that_was_tampered_with_is_made_again(servers, tmp_path):
+    server = servers()
+    server.put("ada/echo", ECHO)
+    server.stop()
+    [code] = (tmp_path / "data/functions/ada/echo").glob("*/function.cwasm")
+    original = code.read_bytes()
+    damaged = bytearray(original)
+    damaged[len(damaged) // 2] ^= 1
+    code.chmod(0o600)
+    code.write_bytes(damaged)
+    server = servers()
+    assert server.call("ada/echo", b"safe") == (200, b"safe")
+    assert server.wait_line(" compiling_again ")
+    server.stop()
+    assert code.read_bytes() == original
+
+    code.unlink()  # also when it is gone
+    server = servers()
+    assert server.call("ada/echo", b"safe") == (200, b"safe")
+    server.stop()
+
+
+def test_code_of_another_folder_is_not_taken(servers, tmp_path):
+    """The key of a data folder is its own: code from elsewhere does not fit, even for the same module."""
+    server = servers()
+    server.put("ada/echo", ECHO)
+    server.stop()
+    (tmp_path / "data/key").unlink()
+    server = servers()
+    assert server.call("ada/echo", b"x") == (200, b"x")
+    assert server.wait_line(" compiling_again ")
+    server.stop()
+
+
+def test_two_servers_do_not_share_a_folder(servers, tmp_path):
+    servers()
+    second = subprocess.run(
+        [FAASM, "serve", "--listen", "127.0.0.1:0", "--data", tmp_path / "data"],
+        capture_output=True, text=True, timeout=60, check=False)
+    assert second.returncode == 73
+    assert "start_failed" in second.stderr
+
+
+def test_concurrent_uploads_end_in_one_of_them_whole(servers):
+    server = servers()
+    texts = [say(f"version {i}") for i in range(8)]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda text: server.put("ada/say", text), texts))
+    answers = {server.call("ada/say") for _ in range(20)}
+    assert len(answers) == 1
+    [(status, body)] = answers
+    assert status == 200 and re.fullmatch(rb"version [0-7]", body)
+    server.stop()
+    server = servers()
+    assert server.call("ada/say") == (200, body)
+    server.stop()
+
+
+def test_the_running_version_serves_until_the_new_one_is_there(servers):
+    server = servers()
+    server.put("ada/say", say("v0"))
+    seen = []
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for version in range(1, 6):
+            upload = pool.submit(server.put, "ada/say", say(f"v{version}"))
+            while not upload.done():
+                status, body = server.call("ada/say")
+                assert status == 200
+                seen.append(body)
+            upload.result()
+            assert server.call("ada/say") == (200, f"v{version}".encode())
+    assert seen == sorted(seen)
+    server.stop()
+
+
+def test_a_looping_guest_does_not_stop_the_others(servers):
+    server = servers("--workers", "1")
+    server.put("ada/spin", SPIN, "?limit.cpu_ms=300ms")
+    server.put("bob/echo", ECHO)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        spins = [pool.submit(server.call, "ada/spin") for _ in range(4)]
+        server.wait_metric("faasm_calls", 4)
+        assert server.call("bob/echo", b"hi") == (200, b"hi")
+        assert server.metric("faasm_calls") > 0
+        for spin in spins:
+            status, body = spin.result()
+            assert status == 502 and b"cpu_ms" in body
+    server.stop()
+
+
+def test_idle_servers_do_not_wake_up(servers):
+    server = servers()
+    server.put("ada/echo", ECHO)
+    assert server.call("ada/echo", b"x") == (200, b"x")
+    child = server.child()
+
+    def ticks():
+        return server.metric("faasm_ticks_total")
+    before = ticks()
+    while before != ticks():  # it stops by itself
+        before = ticks()
+    assert os.path.exists(f"/proc/{child}")
+    server.stop()
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mkswap"), reason="needs root and mkswap")
+def test_page_scanning_goes_off_while_there_is_swap(servers, tmp_path):
+    server = servers()
+    if server.metric("faasm_page_scanning") == 0:
+        pytest.skip("this kernel cannot scan pages, or this machine swaps")
+    swap = tmp_path / "swap"
+    swap.write_bytes(bytes(2 << 20))
+    swap.chmod(0o600)
+    subprocess.run(["mkswap", swap], check=True, capture_output=True)
+    if subprocess.run(["swapon", swap], check=False, capture_output=True).returncode != 0:
+        pytest.skip("this machine does not let us add swap")
+    try:
+        server.put("ada/echo", ECHO)
+        server.wait_line(" page_scanning_off ")
+        assert server.metric("faasm_page_scanning") == 0
+        assert server.call("ada/echo", b"still right") == (200, b"still right")
+    finally:
+        subprocess.run(["swapoff", swap], check=True)
+    server.wait_line(" page_scanning_on ")
+    assert server.metric("faasm_page_scanning") == 1
+    assert server.call("ada/echo", b"still right") == (200, b"still right")
+    server.stop()
+
+
+# --- arguments ------------------------------------------------------------------------------------
+
+def serve(*options):
+    return subprocess.run([FAASM, "serve", *options], capture_output=True, text=True, timeout=60,
+                          check=False)
+
+
+@pytest.mark.parametrize("options, code, words", [
+    ([], 64, "--data"),
+    (["--data", "x", "--oops"], 64, "'--oops'"),
+    (["--data", "x", "surplus"], 64, "'surplus'"),
+    (["--data", "x", "--workers", "0"], 64, "workers must be from 1 to 256"),
+    (["--data", "x", "--set", "nothing=1"], 64, "'nothing'"),
+    (["--data", "x", "--config", "/nonexistent"], 66, "/nonexistent"),
+    (["--data", "x", "--listen", "8080"], 64, "ADDRESS:PORT"),
+    (["--data", "x", "--listen", "0.0.0.0:0"], 77, "--insecure"),
+    (["--data", "x", "--listen", "[::]:0"], 77, "--insecure"),
+])
+def test_mistakes_in_arguments_are_told(options, code, words):
+    result = serve(*options)
+    assert result.returncode == code
+    assert words in result.stderr and result.stderr.startswith("faasm: serve: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_taken_port_is_told(servers):
+    server = servers()
+    result = serve("--data", "x", "--listen", f"127.0.0.1:{server.port}")
+    assert result.returncode != 0 and "Address already in use" in result.stderr
+
+
+def test_check_prints_all_settings_without_serving(tmp_path):
+    config = tmp_path / "faasm.conf"
+    config.write_text("workers = 3\nmodule_bytes = 1MiB # small\n")
+    result = serve("--data", "x", "--config", str(config), "--workers", "5", "--check")
+    assert result.returncode == 0
+    assert re.search(r"^workers = 5$", result.stdout, re.M)
+    assert re.search(r"^module_bytes = 1MiB$", result.stdout, re.M)
+    assert not pathlib.Path("x").exists()
+
+
+@pytest.mark.parametrize("options, words", [
+    (["--help"], "serve"), (["serve", "--help"], "--listen"), (["run", "--help"], "FILE.wasm"),
+    (["--version"], "faasm 0."),
+])
+def test_help_and_version(options, words):
+    result = subprocess.run([FAASM, *options], capture_output=True, text=True, timeout=60, check=True)
+    assert words in result.stdout and result.stderr == ""
+
+
+def test_unknown_verbs_are_errors():
+    for options in ([], ["frobnicate"], ["--frobnicate"]):
+        result = subprocess.run([FAASM, *options], capture_output=True, text=True, timeout=60,
+                                check=False)
+        assert result.returncode == 64 and result.stdout == ""
