@@ -148,8 +148,12 @@ static int publish(struct fm_deploy *deploy, struct fm_version *version)
 static int run_upload(struct fm_deploy *deploy)
 {
     struct fm_version *version = NULL;
-    int failed = build(deploy->deployer, deploy->upload, &deploy->wanted, &deploy->arena, &version,
+    struct fm_arena arena;
+    fm_arena_init(&arena, ARENA_BYTES_MAX);
+    int failed = build(deploy->deployer, deploy->upload, &deploy->wanted, &arena, &version,
                        &deploy->replaced, &deploy->sequence, &deploy->error);
+    deploy->wanted.facts = (struct fm_module_facts){0}; /* were the arena's */
+    fm_arena_done(&arena);
     deploy->upload = fm_upload_end(deploy->upload);
     return failed ? failed : publish(deploy, version);
 }
@@ -170,12 +174,10 @@ static int run_removal(struct fm_deploy *deploy)
 static void run_deploy(struct fm_job *job)
 {
     struct fm_deploy *deploy = FM_CONTAINER_OF(job, struct fm_deploy, job);
-    fm_arena_init(&deploy->arena, ARENA_BYTES_MAX);
     deploy->told.on_message = on_told;
     int failed = deploy->upload ? run_upload(deploy) : run_removal(deploy);
-    fm_arena_done(&deploy->arena);
     if (!failed)
-        return; /* the last worker that has heard answers */
+        return; /* the last worker that has heard answers; perhaps it has, and `deploy` is gone */
     if (!deploy->error.code)
         (void)fm_error_set(&deploy->error, failed, "%s", fm_err_meaning(failed));
     fm_mailbox_post(deploy->home, &deploy->told);

@@ -61,7 +61,6 @@ struct fm_deploy {
     struct fm_mailbox *home;
     struct fm_message told; /* the way back */
     uint64_t sequence;
-    struct fm_arena arena;
 };
 
 /* FM_ERR_BUSY: too many wait already; nothing was taken. */
