@@ -296,8 +296,8 @@ int fm_server_run(const struct fm_server_start *start)
     sigset_t signals;
     (void)sigemptyset(&signals);
     (void)sigaddset(&signals, SIGTERM);
-    (void)sigaddset(&signals, SIGINT);
     (void)sigprocmask(SIG_BLOCK, &signals, NULL);
+    (void)signal(SIGINT, SIG_IGN);  /* Ctrl-C reaches us too, but the supervisor decides */
     (void)signal(SIGPIPE, SIG_IGN); /* a client that has gone is an error of its write */
 
     struct fm_error error = {0};

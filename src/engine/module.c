@@ -99,7 +99,7 @@ int fm_module_load(struct fm_engine *engine, const char *path, struct fm_module 
     wasmtime_error_t *failed = wasmtime_module_deserialize_file(engine->wasm, path, &module->wasm);
     if (failed) {
         fm_module_free(module);
-        return fm_engine_error(error, FM_ERR_CONFLICT, path, failed);
+        return fm_engine_error(error, FM_ERR_CONFLICT, "", failed);
     }
     *ret_module = module;
     return 0;

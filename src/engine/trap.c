@@ -85,8 +85,12 @@ static const char *backtrace(struct fm_sandbox *sandbox)
     for (size_t i = 0; text && i < count; i++) {
         char name[FRAME_LINE_SIZE - 40];
         (void)put_name(name, sizeof(name), frames.data[i]);
-        used += (size_t)snprintf(text + used, FRAME_LINE_SIZE, "%s (module offset 0x%zx)\n", name,
-                                 wasm_frame_module_offset(frames.data[i]));
+        size_t offset = wasm_frame_module_offset(frames.data[i]);
+        /* The entry of a function, where the stack is checked, has no place in the module. */
+        used += (size_t)(offset == SIZE_MAX
+                             ? snprintf(text + used, FRAME_LINE_SIZE, "%s\n", name)
+                             : snprintf(text + used, FRAME_LINE_SIZE, "%s (module offset 0x%zx)\n",
+                                        name, offset));
     }
     wasm_frame_vec_delete(&frames);
     if (!text)

@@ -1,10 +1,12 @@
 /* linger.c - half-closed sockets on their last metres.
  *
- *      shutdown(WR) --> read and drop --> the client's FIN, a reset, 8 MiB, or 5 s --> close
+ *      shutdown(WR) --> read and drop --> the client's FIN, a reset, 256 MiB, or 5 s --> close
  *
- * Bytes are dropped by the kernel (MSG_TRUNC on TCP), without a buffer of ours.  Everything here is
- * best effort: when memory or the table is full the socket is closed at once, and the worst that
- * happens is what would have happened without it.
+ * Bytes are dropped by the kernel (MSG_TRUNC on TCP), without a buffer of ours, so the bound on
+ * them is generous: many clients look for an answer only when they have sent everything.
+ *
+ * Everything here is best effort: when memory or the table is full the socket is closed at once,
+ * and the worst that happens is what would have happened without it.
  *
  * Discarded: SO_LINGER, which is about our unsent bytes and not about the client's.
  *

@@ -9,8 +9,8 @@
 #include "base/list.h"
 #include "http/deadlines.h"
 
-#define FM_LINGER_SOCKETS_MAX 256        /* a worker; more are closed at once */
-#define FM_LINGER_BYTES_MAX (8 * FM_MIB) /* read and dropped */
+#define FM_LINGER_SOCKETS_MAX 256          /* a worker; more are closed at once */
+#define FM_LINGER_BYTES_MAX (256 * FM_MIB) /* read and dropped; it costs next to nothing */
 #define FM_LINGER_TIME_NS (5 * FM_NS_PER_S)
 
 struct fm_linger {

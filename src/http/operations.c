@@ -7,7 +7,7 @@
  * Queries are ignored: probes like to add things.  Threading: the worker's. */
 #include "http/routes.h"
 
-#define FM_TYPE_METRICS "text/plain; version=0.0.4; charset=utf-8"
+#define FM_TYPE_METRICS "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 static void answer_literal(struct fm_request *request, const char *text)
 {

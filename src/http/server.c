@@ -37,7 +37,8 @@
 #include "http/client.h"
 #include "http/request.h"
 
-#define RESPONSE_HEADERS_BYTES 2048 /* of a connection's memory, at least */
+#define NOTES_BYTES                                                                                \
+    (8 * FM_KIB) /* of a connection's memory, at least, besides the request's head */
 
 #define NEVER UINT64_MAX
 
@@ -68,11 +69,12 @@ void fm_http_kick(struct fm_http *http)
     http->due = true;
 }
 
-/* A connection's memory holds the request's head, a note about each header, and the answer's head.
- * The library reads the head into one half of it. */
+/* A connection's memory holds the request's head, a note of 64 bytes about each header, and the
+ * answer's head.  The library clears all of it for each request, so it is not larger than it must
+ * be. */
 static size_t connection_bytes(const struct fm_http_config *config)
 {
-    return (size_t)(2 * config->header_bytes_max) + RESPONSE_HEADERS_BYTES;
+    return (size_t)config->header_bytes_max + NOTES_BYTES;
 }
 
 static int start_daemon(struct fm_http *http, struct fm_error *error)

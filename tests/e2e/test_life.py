@@ -104,6 +104,28 @@ def test_draining_lets_calls_end_and_takes_no_new_ones(servers):
     assert any(" ended" in line for line in lines)
 
 
+def test_ctrl_c_drains_too(servers):
+    """A terminal sends SIGINT to both processes, the supervisor adds a SIGTERM for the server."""
+    server = servers()
+    server.put("ada/sleep", SLEEP % 300_000_000)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        call = pool.submit(server.call, "ada/sleep")
+        server.wait_metric("faasm_calls_parked", 1)
+        os.kill(server.child(), signal.SIGINT)
+        os.kill(server.process.pid, signal.SIGINT)
+        assert call.result() == (200, b"rested")
+    server.stop()
+
+
+def test_errors_do_not_name_paths_of_the_server(servers, tmp_path):
+    server = servers()
+    tables = "(table 1 funcref)" * 5
+    module = f'(module {tables} (memory (export "memory") 1) (func (export "_start")))'
+    status, body, _ = server.request("PUT", "/f/ada/tables", module)
+    assert status == 422 and str(tmp_path).encode() not in body
+    server.stop()
+
+
 def test_draining_cancels_what_takes_too_long(servers):
     server = servers("--set", "drain_ms=50")
     server.put("ada/sleep", SLEEP % 100_000_000_000)
@@ -152,7 +174,7 @@ def test_code_of_another_folder_is_not_taken(servers, tmp_path):
 def test_two_servers_do_not_share_a_folder(servers, tmp_path):
     servers()
     second = subprocess.run(
-        [FAASM, "serve", "--listen", "127.0.0.1:0", "--data", tmp_path / "data"],
+        [FAASM, "serve", "--listen", "127.0.0.1:0", "--data", tmp_path / "data", "--set", "slots=64"],
         capture_output=True, text=True, timeout=60, check=False)
     assert second.returncode == 73
     assert "start_failed" in second.stderr

@@ -86,6 +86,20 @@ static void test_trap_of_the_start_function(void **state)
     run_free(run);
 }
 
+/* A call that has failed already keeps that reason, whole. */
+static void test_trap_of_a_failed_call(void **state)
+{
+    (void)state;
+    struct run *run = run_text(deep_trap);
+    fm_call_fail(run->call, FM_ERR_CANCELLED, "by its user");
+    assert_true(run_on(run, NULL));
+    assert_int_equal(run->call->error, FM_ERR_CANCELLED);
+    assert_string_equal(run->call->detail, "by its user");
+    assert_string_equal(run->call->trap, "");
+    assert_string_equal(run->call->backtrace, "");
+    run_free(run);
+}
+
 static void test_stack_overflow(void **state)
 {
     (void)state;
@@ -410,6 +424,7 @@ int main(void)
         cmocka_unit_test(test_exits),
         cmocka_unit_test(test_trap),
         cmocka_unit_test(test_trap_of_the_start_function),
+        cmocka_unit_test(test_trap_of_a_failed_call),
         cmocka_unit_test(test_stack_overflow),
         cmocka_unit_test(test_memory_limit),
         cmocka_unit_test(test_reactor),

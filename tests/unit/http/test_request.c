@@ -340,6 +340,31 @@ static void test_size_of_the_head(void **state)
     hang_up(&peer);
 }
 
+/* The library's buffer starts small and has to grow on the way. */
+static void test_size_of_a_large_head(void **state)
+{
+    (void)state;
+    struct fm_http_config config = default_config();
+    config.header_bytes_max = 50000;
+    restart_http(&config);
+    struct peer peer = dial();
+    say_header_of(&peer, 49999);
+    expect_body(&peer, 200, "ok\n");
+    say_header_of(&peer, 50000);
+    expect_body(&peer, 200, "ok\n");
+    say_header_of(&peer, 50001);
+    expect_problem(&peer, 431, "too_large", "50001 bytes, at most 50000");
+    char *text = calloc(1, 60000);
+    strcpy(text, "POST /f/u/echo HTTP/1.1\r\nContent-Length: 2\r\n");
+    for (size_t at = strlen(text), i = 0; i < 100; i++, at += 490) /* many, and large */
+        (void)sprintf(text + at, "X%02zu: %0483d\r\n", i, 0);
+    strcat(text, "\r\nhi");
+    say(&peer, text);
+    expect_body(&peer, 200, "hi");
+    free(text);
+    hang_up(&peer);
+}
+
 /* A query of thousands of parameters is one text here, not a list that exhausts the connection. */
 static void test_many_parameters(void **state)
 {
@@ -372,7 +397,8 @@ static void test_queries(void **state)
 /* --- bodies
  * --------------------------------------------------------------------------------------- */
 
-static void post_of(struct peer *peer, const char *path, size_t bytes, bool with_body)
+/* False: the server closed before it had all. */
+static bool post_of(struct peer *peer, const char *path, size_t bytes, bool with_body)
 {
     char head[200];
     (void)snprintf(head, sizeof(head), "POST %s HTTP/1.1\r\nHost: h\r\nContent-Length: %zu\r\n\r\n",
@@ -380,9 +406,9 @@ static void post_of(struct peer *peer, const char *path, size_t bytes, bool with
     say(peer, head);
     char *body = malloc(bytes + 1);
     memset(body, 'b', bytes);
-    if (with_body)
-        (void)say_bytes(peer, body, bytes);
+    bool sent = !with_body || say_bytes(peer, body, bytes);
     free(body);
+    return sent;
 }
 
 static void expect_length(struct peer *peer, size_t length)
@@ -406,9 +432,9 @@ static void test_input_limit(void **state)
     expect_problem(&peer, 413, "too_large", "input_bytes is 10");
     post(&peer, "/f/u/small", "still open");
     expect_body(&peer, 200, "still open");
-    post_of(&peer, "/f/u/echo", 99999, true);
+    (void)post_of(&peer, "/f/u/echo", 99999, true);
     expect_length(&peer, 99999);
-    post_of(&peer, "/f/u/echo", 100000, true);
+    (void)post_of(&peer, "/f/u/echo", 100000, true);
     expect_length(&peer, 100000);
     hang_up(&peer);
 }
@@ -419,7 +445,7 @@ static void test_large_body_is_refused_at_once(void **state)
 {
     (void)state;
     struct peer peer = dial();
-    post_of(&peer, "/f/u/echo", 100001, false);
+    (void)post_of(&peer, "/f/u/echo", 100001, false);
     struct reply reply = listen_for(&peer, false);
     assert_int_equal(reply.status, 413);
     assert_string_equal(header_of(&reply, "Connection"), "close");
@@ -428,14 +454,14 @@ static void test_large_body_is_refused_at_once(void **state)
     pump();
 
     peer = dial();
-    post_of(&peer, "/f/u/echo", 4000000, true);
+    assert_true(post_of(&peer, "/f/u/echo", 4000000, true));
     expect_problem(&peer, 413, "too_large", "4000000");
     assert_closed(&peer);
     assert_false(peer.reset);
     hang_up(&peer);
 
     peer = dial();
-    post_of(&peer, "/f/u/nope", 4000000, true);
+    assert_true(post_of(&peer, "/f/u/nope", 4000000, true));
     expect_problem(&peer, 404, "not_found", "u/nope");
     assert_closed(&peer);
     hang_up(&peer);
@@ -558,16 +584,16 @@ static void test_bodies_in_memory(void **state)
     struct peer peers[4];
     for (size_t i = 0; i < 3; i++) {
         peers[i] = dial();
-        post_of(&peers[i], "/f/u/later", 100000, true);
+        (void)post_of(&peers[i], "/f/u/later", 100000, true);
         pump();
     }
     assert_int_equal(waiting_count, 3);
     peers[3] = dial();
-    post_of(&peers[3], "/f/u/echo", 1, true);
+    (void)post_of(&peers[3], "/f/u/echo", 1, true);
     expect_problem(&peers[3], 503, "busy", "request bodies");
     finish_waiting();
     expect_length(&peers[0], 100000);
-    post_of(&peers[3], "/f/u/echo", 100000, true);
+    (void)post_of(&peers[3], "/f/u/echo", 100000, true);
     expect_length(&peers[3], 100000);
     finish_waiting();
     finish_waiting();
@@ -784,6 +810,7 @@ int main(void)
         TEST(test_ambiguous_framing_is_refused),
         TEST(test_malformed_requests),
         TEST(test_size_of_the_head),
+        TEST(test_size_of_a_large_head),
         TEST(test_many_parameters),
         TEST(test_queries),
         TEST(test_input_limit),

@@ -128,6 +128,35 @@ static void test_chunks_and_file_name(void **state)
     hang_up(&peer);
 }
 
+/* The library goes on with the next chunk in the very call in which the request was put aside, when
+ * the piece was full exactly at the end of a chunk. */
+static void test_piece_ends_with_a_chunk(void **state)
+{
+    (void)state;
+    struct peer peer = dial();
+    char *body = pattern(PIECE + 5);
+    size_t bytes = 0;
+    char *text = malloc(PIECE + 500);
+    bytes += (size_t)sprintf(text, "PUT /f/u/new HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+                                   "40000\r\n");
+    memcpy(text + bytes, body, PIECE);
+    bytes += PIECE;
+    bytes += (size_t)sprintf(text + bytes, "\r\n5\r\n");
+    memcpy(text + bytes, body + PIECE, 5);
+    bytes += 5;
+    bytes += (size_t)sprintf(text + bytes, "\r\n0\r\n\r\n");
+    assert_true(say_bytes(&peer, text, bytes));
+    pump_until(deploy_asked);
+    assert_stored(body, PIECE + 5);
+    finish_deploy(0);
+    struct reply reply = listen_for(&peer, false);
+    assert_int_equal(reply.status, 201);
+    free(reply.body);
+    free(text);
+    free(body);
+    hang_up(&peer);
+}
+
 /* Nothing at all is for the compiler to refuse, not for us. */
 static void test_empty_body(void **state)
 {
@@ -387,6 +416,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_sizes_around_a_piece),
         TEST(test_chunks_and_file_name),
+        TEST(test_piece_ends_with_a_chunk),
         TEST(test_empty_body),
         TEST(test_refused_before_the_body),
         TEST(test_chunks_over_the_limit),
