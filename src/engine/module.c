@@ -90,6 +90,18 @@ int fm_module_serialize(const struct fm_module *module, uint8_t **ret_data, size
     return data ? 0 : fm_error_set(error, FM_ERR_NOMEM, "out of memory");
 }
 
+/* The engine's words, without the path, which is nobody's business but the server's. */
+static int load_failed(wasmtime_error_t *cause, const char *path, struct fm_error *error)
+{
+    struct fm_error found = {0};
+    (void)fm_engine_error(&found, FM_ERR_CONFLICT, "", cause);
+    const char *text = found.text;
+    const char *named = strstr(text, path);
+    if (named)
+        text = named + strlen(path) + strspn(named + strlen(path), ": ");
+    return fm_error_set(error, FM_ERR_CONFLICT, "%s", text[0] ? text : "cannot be loaded");
+}
+
 int fm_module_load(struct fm_engine *engine, const char *path, struct fm_module **ret_module,
                    struct fm_error *error)
 {
@@ -99,7 +111,7 @@ int fm_module_load(struct fm_engine *engine, const char *path, struct fm_module 
     wasmtime_error_t *failed = wasmtime_module_deserialize_file(engine->wasm, path, &module->wasm);
     if (failed) {
         fm_module_free(module);
-        return fm_engine_error(error, FM_ERR_CONFLICT, "", failed);
+        return load_failed(failed, path, error);
     }
     *ret_module = module;
     return 0;
