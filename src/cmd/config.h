@@ -35,7 +35,7 @@
     X(builds, NONE, 2, 1, 16, "modules that are compiled at once")                                 \
     X(connections, NONE, 10000, 1, 100000,                                                         \
       "connections open at once, per worker; more are answered 503 and closed")                    \
-    X(header_bytes, BYTES, 32 * FM_KIB, 4 * FM_KIB, FM_MIB,                                        \
+    X(header_bytes, BYTES, 16 * FM_KIB, 4 * FM_KIB, FM_MIB,                                        \
       "request line and headers; more is answered 431")                                            \
     X(header_ms, MS, 60000, 100, 3600000,                                                          \
       "from a connection's start, or its last answer, to complete headers")                        \

@@ -275,8 +275,8 @@ static int execute(struct run *run, struct fm_error *error)
     return 0;
 }
 
-/* What the shell sees: the module's own exit code (a shell has only 8 bits; what is not 0 stays so),
- * for other ends a message and a code of ours. */
+/* What the shell sees: the module's own exit code (a shell has only 8 bits; what is not 0 stays
+ * so), for other ends a message and a code of ours. */
 static int report(const struct run *run)
 {
     const struct fm_call *call = run->call;
@@ -337,7 +337,8 @@ static int parse_limit(struct run *run, const char *text)
         run->wall_limited = true;
     else if (strcmp(name, "output_bytes") == 0)
         run->output_limited = true;
-    else if (strcmp(name, "memory_bytes") != 0 && strcmp(name, "input_bytes") != 0)
+    else if (strcmp(name, "memory_bytes") != 0 && strcmp(name, "input_bytes") != 0 &&
+             strcmp(name, "chain_fanout") != 0)
         return fm_cmd_usage(VERB, "the limit %s means nothing here", name);
     return 0;
 }
@@ -418,7 +419,7 @@ const struct fm_verb fm_verb_run = {
         "\n"
         "  --env NAME=VALUE    an environment variable (may be given several times)\n"
         "  --limit NAME=VALUE  a limit: memory_bytes (64MiB if not given), input_bytes (1GiB),\n"
-        "                      cpu_ms, wall_ms, output_bytes (none)\n"
+        "                      chain_fanout (1000), cpu_ms, wall_ms, output_bytes (none)\n"
         "\n"
         "FILE may also be in the text format. Calls that the function chains are not run.\n",
     .run = run_verb,

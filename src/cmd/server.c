@@ -202,7 +202,7 @@ static bool all_ended(struct fm_server *server)
     for (unsigned i = 0; i < server->workers_count; i++) {
         struct fm_worker_counts counts;
         fm_worker_counts(&server->workers[i], &counts);
-        if (counts.sched.calls > 0 || counts.http.open > 0)
+        if (counts.sched.calls > 0 || counts.http.open > 0 || counts.http.operations > 0)
             return false;
     }
     return true;
@@ -247,6 +247,9 @@ static void deliver_rest(struct fm_server *server)
 static void server_done(struct fm_server *server)
 {
     join_workers(server);
+    /* No client may start anything more: what serves it goes away now. */
+    for (unsigned i = 0; i < server->workers_count; i++)
+        fm_http_close(server->workers[i].http);
     server->builds = fm_pool_free(server->builds);
     server->ticker = server->workers_count ? server->ticker : fm_ticker_free(server->ticker);
     deliver_rest(server);

@@ -174,7 +174,9 @@ static bool finished(const struct fm_worker *worker)
 {
     if (worker->stopping)
         return true;
-    return worker->draining && worker->counts.sched.calls == 0 && worker->counts.http.open == 0;
+    const struct fm_worker_counts *counts = &worker->counts;
+    return worker->draining && counts->sched.calls == 0 && counts->http.open == 0 &&
+           counts->http.operations == 0;
 }
 
 static void *run(void *data)

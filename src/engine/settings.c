@@ -21,11 +21,11 @@
 #define HOST_STACK_BYTES (256 * FM_KIB) /* of a fiber, for host functions on top of the guest */
 #define SLOTS_MAX 10000
 #define TABLES_PER_MODULE_MAX 4
-#define MAPPINGS_PER_SLOT 6    /* stack and its guard, image, zeros, rest, guard */
-#define MAPPINGS_RESERVED 4096 /* for the rest of the process */
-#define MAPPINGS_DEFAULT 65530 /* of Linux */
+#define MAPPINGS_PER_SLOT 6           /* stack and its guard, image, zeros, rest, guard */
+#define MAPPINGS_RESERVED 4096        /* for the rest of the process */
+#define MAPPINGS_DEFAULT 65530        /* of Linux */
 #define SLOT_SHARE_BYTES (4 * FM_MIB) /* of the machine's memory, per slot by default */
-#define RESIDENT_SHARE 64      /* of the machine's memory may stay in free slots */
+#define RESIDENT_SHARE 64             /* of the machine's memory may stay in free slots */
 #define WARM_SLOTS_MAX 256
 
 static uint64_t machine_memory_bytes(void)

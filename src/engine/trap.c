@@ -87,10 +87,9 @@ static const char *backtrace(struct fm_sandbox *sandbox)
         (void)put_name(name, sizeof(name), frames.data[i]);
         size_t offset = wasm_frame_module_offset(frames.data[i]);
         /* The entry of a function, where the stack is checked, has no place in the module. */
-        used += (size_t)(offset == SIZE_MAX
-                             ? snprintf(text + used, FRAME_LINE_SIZE, "%s\n", name)
-                             : snprintf(text + used, FRAME_LINE_SIZE, "%s (module offset 0x%zx)\n",
-                                        name, offset));
+        used += (size_t)(offset == SIZE_MAX ? snprintf(text + used, FRAME_LINE_SIZE, "%s\n", name)
+                                            : snprintf(text + used, FRAME_LINE_SIZE,
+                                                       "%s (module offset 0x%zx)\n", name, offset));
     }
     wasm_frame_vec_delete(&frames);
     if (!text)

@@ -1,15 +1,20 @@
 /* client.c - what we keep of a connection, and how it ends.
  *
- * Three ways lead out: the library closes it (after an error, or an answer with `Connection:
- * close`), its time is over, or the client hangs up.  In all of them it is the library that closes
- * the socket, so the latter two only make it want to: a shutdown(2) that it reads as the end, or an
- * answer of "no" from the handler.
+ * Three ways lead out: the library closes it (after an error, or when an answer says so), its time
+ * is over, or the client hangs up.  In all of them it is the library that closes the socket, so the
+ * latter two only make it want to: by a shutdown(2) that it reads as the end, or by an answer of
+ * "no" from the handler.
  *
- * Hang-up.  The library does not look at a suspended connection, so while a call is waited for, the
- * socket is in our own epoll as well, for EPOLLRDHUP alone (bytes of a pipelined request are none
- * of our business).  It stays there once it was added: two system calls a connection instead of two
- * a call.  A notice while nothing is waited for takes it out again; the library sees that end
- * itself.
+ * The socket is also in our own epoll, for its end alone (EPOLLRDHUP, once); bytes are none of our
+ * business.  There are two reasons.
+ *
+ * First, the library does not look at a suspended connection, and a client that leaves while its
+ * call is waited for must give the call up.
+ *
+ * Second, the library (0.9.75) asks for edges and stops reading after a short read.  So an end that
+ * comes together with the last bytes is never seen, and such a connection would stay until its time
+ * is over.  What is still there after the library's next run is therefore stirred: suspended and
+ * resumed at once, which makes it read once more.
  *
  * Lifetime: from the library's notice of the new connection to that of the closed one.  Threading:
  * the worker's. */
@@ -58,26 +63,46 @@ void fm_client_drain(struct fm_client *client)
         (void)shutdown(socket_of(client), SHUT_RD);
 }
 
-static void on_hang_up(struct fm_watch *watch, uint32_t events)
+/* --- hanging up
+ * ----------------------------------------------------------------------------------- */
+
+bool fm_client_has_left(const struct fm_client *client)
 {
-    (void)events; /* there is only one that can be meant */
-    struct fm_client *client = FM_CONTAINER_OF(watch, struct fm_client, watch);
-    struct fm_request *request = client->request;
-    fm_loop_watch_remove(client->http->config.loop, watch);
-    if (!request || !request->suspended || !request->handler->cancel)
-        return;
-    client->http->counts.hangups++;
-    fm_request_cut(request);
+    return client->gone || (client->half && client->http->config.cancel_on_half_close);
 }
 
-void fm_client_watch(struct fm_client *client)
+void fm_client_hang_up(struct fm_client *client)
 {
-    if (client->watch.fd >= 0)
-        return;
-    struct fm_http *http = client->http;
-    uint32_t events = http->config.cancel_on_half_close ? EPOLLRDHUP : 0; /* and a reset, always */
-    /* Without memory for it the call runs to its end although its client may have left. */
-    (void)!fm_loop_watch_add(http->config.loop, &client->watch, socket_of(client), events);
+    client->http->counts.hangups++;
+    fm_request_cut(client->request);
+}
+
+static void on_end(struct fm_watch *watch, uint32_t events)
+{
+    struct fm_client *client = FM_CONTAINER_OF(watch, struct fm_client, watch);
+    struct fm_request *request = client->request;
+    client->half = true;
+    client->gone |= (events & (EPOLLHUP | EPOLLERR)) != 0;
+    if (!request || !request->suspended) {
+        fm_list_remove(&client->stir_link);
+        fm_list_push_back(&client->http->to_stir, &client->stir_link);
+        client->http->due = true; /* its turn comes in this pass */
+    } else if (request->handler->cancel && fm_client_has_left(client)) {
+        fm_client_hang_up(client);
+    } /* else it is resumed some time, and then the library reads */
+}
+
+void fm_client_stir_all(struct fm_http *http)
+{
+    struct fm_list *link = NULL;
+    while ((link = fm_list_pop_front(&http->to_stir)) != NULL) {
+        struct fm_client *client = FM_LIST_ENTRY(link, struct fm_client, stir_link);
+        if (client->request && client->request->suspended)
+            continue;
+        MHD_suspend_connection(client->connection);
+        MHD_resume_connection(client->connection);
+        http->due = true;
+    }
 }
 
 /* --- the library's notices -------------------------------------------------------------------- */
@@ -94,12 +119,17 @@ static void started(struct fm_http *http, struct MHD_Connection *connection, voi
     }
     client->http = http;
     client->connection = connection;
-    client->watch = (struct fm_watch){.fd = -1, .on_ready = on_hang_up};
+    client->watch = (struct fm_watch){.fd = -1, .on_ready = on_end};
+    fm_list_init(&client->stir_link);
     fm_deadline_init(&client->deadline);
     fm_deadline_set(&http->heads, &client->deadline);
     fm_list_push_back(&http->clients, &client->link);
     http->counts.connections++;
     http->counts.open++;
+    /* Without memory for it a call goes on although its client may have left, and time ends the
+     * rest. */
+    (void)!fm_loop_watch_add(http->config.loop, &client->watch, socket_of(client),
+                             EPOLLRDHUP | EPOLLET);
 }
 
 static void closed(struct fm_client *client)
@@ -110,6 +140,7 @@ static void closed(struct fm_client *client)
     fm_loop_watch_remove(http->config.loop, &client->watch);
     fm_deadline_clear(&client->deadline);
     fm_list_remove(&client->link);
+    fm_list_remove(&client->stir_link);
     http->counts.open--;
     if (client->early && !client->late) {
         /* The library closes its descriptor in a moment; the socket lives on in this one. */

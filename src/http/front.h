@@ -29,10 +29,11 @@ struct fm_http {
     bool due;              /* the library has something to do */
     struct fm_timer kick;  /* ends the loop's wait when that came up after the pass's turn */
     bool draining;
-    bool closed; /* nothing is started any more */
+    bool closed;   /* nothing is started any more */
     uint64_t pass; /* counts runs of the library; a function that was found is good for one */
 
     struct fm_list clients;
+    struct fm_list to_stir;    /* clients whose end the library may miss */
     struct fm_deadlines heads; /* for the request line and the headers */
     struct fm_deadlines bodies;
     struct fm_deadlines drops;
@@ -45,6 +46,6 @@ struct fm_http {
     struct fm_http_counts counts;
 };
 
-/* The library has something to do that its descriptor does not tell: it gets its turn in this pass or
- * the next, which does not wait then.  (server.c) */
+/* The library has something to do that its descriptor does not tell: it gets its turn in this pass
+ * or the next, which does not wait then.  (server.c) */
 void fm_http_kick(struct fm_http *http);

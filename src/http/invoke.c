@@ -1,10 +1,11 @@
 /* invoke.c - POST /f/<user>/<function>: a request becomes a call, and its outcome the answer.
  *
- *      headers: function known? body not too long? --> body --> call_new --> submit --> DONE:
- * answer
- *                                                                              |
- *                                                                              +--> LATER: put
- * aside, on_done: answer <-- watch for hang-up
+ *      headers: is there such a function? is the body small enough?
+ *      body:    collected
+ *      whole:   call_new --> submit --> DONE: answer
+ *                              |
+ *                              +------> LATER: put aside, until on_done: answer
+ *                                              or the client hangs up: cancel
  *
  * This is the path that must be short.  The body is collected in a buffer that the next request
  * uses again, the guest reads it there, and the answer is sent from where the guest wrote it; so

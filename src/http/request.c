@@ -8,13 +8,14 @@
  * When a request is refused.  The library can send an answer before the body, or after it, but not
  * in its middle, and after an early answer it must close the connection.  So:
  *
- *      nothing, or a small body that is on its way    read and dropped, then answered: the
- * connection stays a large one, or one that is held back          answered at once, and closed
- * (linger.h) in the middle of it                            read and dropped, up to 8 MiB and 5 s,
- * then answered; more, and it is closed without an answer
+ *      no body, or a small one       read and dropped, then answered:
+ *      that is on its way            the connection stays
  *
- * Framing.  What the library lets pass but could be read in two ways by two servers (two lengths, a
- * length and chunks, an unknown coding) is refused, and the connection closed.
+ *      a large one, or one that      answered at once, and closed
+ *      is held back                  (linger.c)
+ *
+ *      in the middle of it           read and dropped, up to 8 MiB and 5 s, then
+ *                                    answered; beyond that closed without an answer
  *
  * Lifetime: made when the request line was read, freed when the library has let go of it and the
  * handler has too; kept in a short list then, with its buffers, so that a steady stream of requests
@@ -23,9 +24,9 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "http/answer.h"
+#include "http/head.h"
 #include "http/routes.h"
 
 #define PATIENCE_S 3600u /* see fm_request_wait(); any time but the library's default of none */
@@ -139,11 +140,11 @@ void fm_request_wait(struct fm_request *request, bool hang_up)
     struct fm_http *http = request->http;
     if (!request->patient && !(hang_up && http->config.cancel_on_half_close))
         be_patient(request, true);
-    if (hang_up)
-        fm_client_watch(request->client);
     MHD_suspend_connection(request->client->connection);
     request->suspended = true;
     http->counts.suspended++;
+    if (hang_up && fm_client_has_left(request->client))
+        fm_client_hang_up(request->client);
 }
 
 void fm_request_wake(struct fm_request *request)
@@ -212,97 +213,9 @@ static void refuse(struct fm_request *request, int error)
 
 /* --- the head --------------------------------------------------------------------------------- */
 
-static bool parse_length(const char *text, uint64_t *ret_length)
-{
-    uint64_t length = 0;
-    for (const char *c = text; *c; c++) {
-        if (*c < '0' || *c > '9' || length > UINT64_MAX / 10 - 1)
-            return false;
-        length = length * 10 + (uint64_t)(*c - '0');
-    }
-    *ret_length = length;
-    return text[0] != '\0';
-}
-
-static void note_length(struct fm_request *request, const char *value)
-{
-    uint64_t length = 0;
-    if (!parse_length(value, &length))
-        request->broken = "the header Content-Length is no number";
-    else if (request->has_length && length != request->content_length)
-        request->broken = "two headers Content-Length differ";
-    request->has_length = true;
-    request->content_length = length;
-}
-
-static void note_coding(struct fm_request *request, const char *value)
-{
-    if (request->chunked)
-        request->broken = "there are two headers Transfer-Encoding";
-    else if (strcasecmp(value, "chunked") != 0)
-        request->broken = "the only Transfer-Encoding known here is 'chunked'";
-    request->chunked = true;
-}
-
-/* Called by the library for each header. */
-static enum MHD_Result note_header(void *data, enum MHD_ValueKind kind, const char *name,
-                                   const char *value)
-{
-    (void)kind;
-    struct fm_request *request = data;
-    const char *text = value ? value : "";
-    switch (name[0] | 0x20) { /* most headers are none of these */
-    case 'c':
-        if (strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0)
-            note_length(request, text);
-        break;
-    case 't':
-        if (strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0)
-            note_coding(request, text);
-        break;
-    case 'e':
-        if (strcasecmp(name, MHD_HTTP_HEADER_EXPECT) == 0)
-            request->expects = strcasecmp(text, "100-continue") == 0;
-        break;
-    }
-    return MHD_YES;
-}
-
-/* A NUL in the request line ends the text that we were given, but not the target: it shows in where
- * the library found what comes behind. */
-static bool holds_nul(const struct fm_request *request, const char *version)
-{
-    const char *end = request->raw_target + request->raw_length;
-    return version[0] != '\0' && end + 1 != version;
-}
-
-static int check_framing(struct fm_request *request, const char *version)
-{
-    struct MHD_Connection *connection = request->client->connection;
-    (void)MHD_get_connection_values(connection, MHD_HEADER_KIND, note_header, request);
-    if (request->chunked && request->has_length)
-        request->broken = "there is both a Content-Length and a Transfer-Encoding";
-    if (request->broken)
-        return fm_error_set(&request->error, FM_ERR_BAD_REQUEST, "%s", request->broken);
-    if (holds_nul(request, version))
-        return fm_error_set(&request->error, FM_ERR_BAD_REQUEST, "a NUL in the request line");
-
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-    uint64_t bytes_max = request->http->config.header_bytes_max;
-    if (info && info->header_size > bytes_max) {
-        request->status = MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
-        return fm_error_set(
-            &request->error, FM_ERR_TOO_LARGE,
-            "the request line and headers have %zu bytes, at most %llu are accepted",
-            info->header_size, (unsigned long long)bytes_max);
-    }
-    return request->error.code; /* of the target, found earlier */
-}
-
 static int examine(struct fm_request *request, const char *method, const char *version)
 {
-    int failed = check_framing(request, version);
+    int failed = fm_head_check(request, version);
     if (!failed)
         failed = fm_route_find(request, method);
     if (!failed && request->handler->begin)
@@ -406,7 +319,8 @@ static enum MHD_Result step_whole(struct fm_request *request)
     }
     set_phase(request, FM_REQUEST_WORK);
     request->handler->run(request);
-    return request->suspended ? MHD_YES : send_answer(request);
+    bool later = request->suspended || request->phase == FM_REQUEST_CLOSE;
+    return later ? MHD_YES : send_answer(request);
 }
 
 /* --- the library's callbacks ------------------------------------------------------------------ */

@@ -37,8 +37,7 @@
 #include "http/client.h"
 #include "http/request.h"
 
-#define NOTES_BYTES                                                                                \
-    (8 * FM_KIB) /* of a connection's memory, at least, besides the request's head */
+#define NOTES_BYTES (8 * FM_KIB) /* a connection's memory, besides the request's head */
 
 #define NEVER UINT64_MAX
 
@@ -130,6 +129,7 @@ int fm_http_new(const struct fm_http_config *config, struct fm_http **ret_http,
     http->watch = (struct fm_watch){.fd = -1, .on_ready = on_ready};
     fm_timer_init(&http->kick, on_kick);
     fm_list_init(&http->clients);
+    fm_list_init(&http->to_stir);
     fm_list_init(&http->free_requests);
     int failed = start_deadlines(http, error);
     if (!failed)
@@ -247,6 +247,7 @@ bool fm_http_turn(struct fm_http *http)
         set_kick(http, NEVER);
     http->pass++;
     (void)MHD_run(http->daemon); /* fails only for a daemon with threads of its own */
+    fm_client_stir_all(http);
     MHD_UNSIGNED_LONG_LONG wait_ms = 0;
     if (MHD_get_timeout(http->daemon, &wait_ms) == MHD_YES && wait_ms == 0)
         http->due = true;

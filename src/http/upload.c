@@ -1,8 +1,11 @@
 /* upload.c - PUT /f/<user>/<function>: a body to disk, and then to every worker.
  *
- *      TAKES --piece full, or whole--> WRITES --piece written--> TAKES ... --whole--> DEPLOYS -->
- * OVER |                               |                                              |
- *        +------ the client left --------+--> CLEANS --> gone                           +--> gone
+ *      TAKES <--- written ---- WRITES
+ *        | |                     ^
+ *        | +- piece full, whole -+
+ *        |
+ *        +- whole, all written --> DEPLOYS --> OVER
+ *        +- client left ---------> CLEANS  --> OVER
  *
  * A module may be large and a disk slow, so the worker only fills a piece of 256 KiB; the piece is
  * written by the I/O pool while the connection is put aside, which also tells the client to wait

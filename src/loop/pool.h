@@ -10,8 +10,8 @@
 struct fm_pool; /* opaque */
 
 struct fm_job {
-    struct fm_message message; /* private: the way back */
-    struct fm_mailbox *home;   /* private */
+    struct fm_message message;           /* private: the way back */
+    struct fm_mailbox *home;             /* private */
     void (*run)(struct fm_job *job);     /* on a pool thread; may block */
     void (*on_done)(struct fm_job *job); /* on the submitter's loop, after run */
 };

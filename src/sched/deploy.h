@@ -33,7 +33,7 @@ struct fm_deployer_config {
     struct fm_engine *engine;
     const struct fm_audience *audience; /* all workers */
     struct fm_pool *builds;             /* its threads may wait for seconds */
-    uint64_t memory_bytes_max; /* ceiling of the limit memory_bytes */
+    uint64_t memory_bytes_max;          /* ceiling of the limit memory_bytes */
     fm_compile_fn *compile;
     void *compile_data;
 };

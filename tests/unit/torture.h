@@ -1,8 +1,8 @@
 /* torture.h - runs a piece of code again and again, with the n-th allocation failing each time.
  *
- * `body` returns 0, or an error when an allocation failed; it must leak nothing and crash in neither
- * case (the sanitizers watch).  It ends with the first run in which nothing failed, which must
- * return 0. */
+ * `body` returns 0, or an error when an allocation failed; it must leak nothing and crash in
+ * neither case (the sanitizers watch).  It ends with the first run in which nothing failed, which
+ * must return 0. */
 #pragma once
 
 /* The number of runs; at least 1. */

@@ -172,6 +172,13 @@ static inline void run_call(struct run *run, const void *input, size_t input_byt
     fm_call_set_state(run->call, FM_CALL_RUNNING, 1);
 }
 
+static inline void sleep_until(uint64_t until_ns)
+{
+    const struct timespec until = {.tv_sec = (time_t)(until_ns / FM_NS_PER_S),
+                                   .tv_nsec = (long)(until_ns % FM_NS_PER_S)};
+    (void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL); /* early is fine */
+}
+
 /* Stops at the first parking when `ret_wait` is given; true: the guest has ended. */
 static inline bool run_on(struct run *run, struct fm_guest_wait *ret_wait)
 {
@@ -188,9 +195,7 @@ static inline bool run_on(struct run *run, struct fm_guest_wait *ret_wait)
             return false;
         }
         assert_true(wait.until_ns != UINT64_MAX);
-        const struct timespec until = {.tv_sec = (time_t)(wait.until_ns / FM_NS_PER_S),
-                                       .tv_nsec = (long)(wait.until_ns % FM_NS_PER_S)};
-        (void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL); /* early is fine */
+        sleep_until(wait.until_ns);
     }
 }
 

@@ -439,6 +439,27 @@ static void test_input_limit(void **state)
     hang_up(&peer);
 }
 
+/* Between headers and body the function may be replaced by a stricter one, or go. */
+static void test_function_changes_meanwhile(void **state)
+{
+    (void)state;
+    struct peer peer = dial();
+    say(&peer, "POST /f/u/small HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n");
+    pump();
+    struct fm_function *small = &functions[functions_count - 1];
+    small->version->limits.input_bytes = 4;
+    say(&peer, "12345");
+    expect_problem(&peer, 413, "too_large", "input_bytes is 4");
+    say(&peer, "POST /f/u/small HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n");
+    pump();
+    functions_count--;
+    say(&peer, "123");
+    expect_problem(&peer, 404, "not_found", "u/small");
+    functions_count++;
+    assert_int_equal(calls_made, 0);
+    hang_up(&peer);
+}
+
 /* Too large to be read for nothing: answered before the body, and all the same to a client that
  * sends it first and reads afterwards. */
 static void test_large_body_is_refused_at_once(void **state)
@@ -814,6 +835,7 @@ int main(void)
         TEST(test_many_parameters),
         TEST(test_queries),
         TEST(test_input_limit),
+        TEST(test_function_changes_meanwhile),
         TEST(test_large_body_is_refused_at_once),
         TEST(test_expect),
         TEST(test_chunks_over_the_limit),

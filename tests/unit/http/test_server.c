@@ -151,6 +151,50 @@ static void test_pipelined_bytes_are_no_hang_up(void **state)
     assert_int_equal(calls_made, 3);
 }
 
+/* The end comes together with the last bytes, on connections that are known to epoll already: no
+ * time may have to pass until it is seen. */
+static void test_end_together_with_the_last_bytes(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"", "GET /hea", "POST /f/u/echo HTTP/1.1\r\nContent-L",
+                                        "POST /f/u/echo HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc"};
+    for (size_t i = 0; i < FM_ARRAY_LENGTH(texts); i++) {
+        struct peer peer = dial();
+        request(&peer, "GET", "/healthz");
+        expect_body(&peer, 200, "ok\n");
+        say(&peer, texts[i]);
+        assert_int_equal(shutdown(peer.fd, SHUT_WR), 0);
+        assert_closed(&peer);
+        hang_up(&peer);
+    }
+    struct peer peer = dial(); /* a whole request gets its answer first */
+    request(&peer, "GET", "/healthz");
+    expect_body(&peer, 200, "ok\n");
+    post(&peer, "/f/u/echo", "abc");
+    assert_int_equal(shutdown(peer.fd, SHUT_WR), 0);
+    expect_body(&peer, 200, "abc");
+    assert_closed(&peer);
+    hang_up(&peer);
+    assert_int_equal(counts().open, 0);
+    assert_int_equal(counts().hangups, 0);
+}
+
+/* The client had left before its call began to wait. */
+static void test_left_before_the_wait(void **state)
+{
+    (void)state;
+    struct peer peer = dial();
+    post(&peer, "/f/u/later", "abc");
+    assert_int_equal(shutdown(peer.fd, SHUT_WR), 0);
+    assert_closed(&peer);
+    assert_int_equal(calls_made, 1);
+    assert_int_equal(calls_cancelled, 1);
+    assert_int_equal(counts().hangups, 1);
+    assert_int_equal(counts().open, 0);
+    assert_int_equal(counts().suspended, 0);
+    hang_up(&peer);
+}
+
 /* The watch for a hang-up stays; between two calls it must not be taken for one. */
 static void test_end_between_two_calls(void **state)
 {
@@ -440,6 +484,8 @@ int main(void)
         TEST(test_half_close_is_a_hang_up),
         TEST(test_half_close_may_be_no_hang_up),
         TEST(test_pipelined_bytes_are_no_hang_up),
+        TEST(test_end_together_with_the_last_bytes),
+        TEST(test_left_before_the_wait),
         TEST(test_end_between_two_calls),
         TEST(test_client_leaves_in_mid_body),
         TEST(test_slow_head),

@@ -33,11 +33,10 @@
 #define SLEEP                                                                                      \
     "(module (import \"faasm\" \"input_read\" (func $r (param i32 i32 i32) (result i32)))"         \
     " (import \"wasi_snapshot_preview1\" \"poll_oneoff\""                                          \
-    "  (func $p (param i32 i32 i32 i32) (result i32)))" MEMORY                                     \
-    " (func (export \"_start\")"                                                                   \
+    "  (func $p (param i32 i32 i32 i32) (result i32)))" MEMORY " (func (export \"_start\")"        \
     "  (drop (call $r (i32.const 0) (i32.const 256) (i32.const 8)))"                               \
-    "  (i32.store8 (i32.const 8) (i32.const 0))"   /* a clock */                                   \
-    "  (i32.store (i32.const 16) (i32.const 1))"   /* monotonic */                                 \
+    "  (i32.store8 (i32.const 8) (i32.const 0))" /* a clock */                                     \
+    "  (i32.store (i32.const 16) (i32.const 1))" /* monotonic */                                   \
     "  (i64.store (i32.const 24) (i64.mul (i64.load (i32.const 256)) (i64.const 1000000)))"        \
     "  (drop (call $p (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)))))"
 

@@ -1,0 +1,30 @@
+"""Functions to upload: the samples, and those of bench/guests."""
+import pathlib
+import shutil
+import subprocess
+
+BENCH = pathlib.Path(__file__).resolve().parent.parent
+SAMPLES = BENCH.parent / "build" / "samples"
+
+
+def sample(name):
+    """The bytes of a sample function."""
+    path = SAMPLES / "simon" / f"{name}.wasm"
+    if not path.is_file():
+        raise RuntimeError(f"{path} is missing: run script/samples")
+    return path.read_bytes()
+
+
+def guest(name):
+    """The bytes of bench/guests/NAME.wat, assembled."""
+    if not shutil.which("wat2wasm"):
+        raise RuntimeError("wat2wasm is missing: apt-get install wabt")
+    source = BENCH / "guests" / f"{name}.wat"
+    command = ["wat2wasm", str(source), "--output=-"]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+
+
+def variant(module, number):
+    """The same module in other bytes: with a custom section, which changes nothing."""
+    content = b"\x05bench" + number.to_bytes(8, "little")
+    return module + b"\x00" + bytes([len(content)]) + content
