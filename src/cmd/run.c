@@ -281,7 +281,7 @@ static int report(const struct run *run)
 {
     const struct fm_call *call = run->call;
     if (call->chains_count > 0)
-        (void)fprintf(stderr, "faasm: %s: %u chained calls were not run\n", VERB,
+        (void)fprintf(stderr, "faasm: %s: chained calls were not run (%u)\n", VERB,
                       call->chains_count);
     if (call->error == 0 || call->error == FM_ERR_GUEST_EXIT) {
         int code = call->exit_code & 0xff;

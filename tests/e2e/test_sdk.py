@@ -449,7 +449,7 @@ def test_the_example_of_the_readme_about_chaining(compiler, tmp_path):
 
             return 0;
         }"""))
-    assert run(module) == (0, b"", "")
+    assert run(module) == (0, b"", "faasm: run: chained calls were not run (1)\n")
     assert "not chained" in run(module, options=["--limit", "chain_fanout=0"])[2]
 
 
