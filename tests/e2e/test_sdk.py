@@ -613,7 +613,8 @@ def test_chains_and_their_limits(compiler, tmp_path):
         }"""))
     code, output, log = run(module)
     assert (code, output) == (0, b"\x14\x15\1")
-    assert log == 3 * "ERROR chainFunction: not chained, MAX_CHAINS reached\n"
+    assert log == (3 * "ERROR chainFunction: not chained, MAX_CHAINS reached\n" +
+                   "faasm: run: chained calls were not run (21)\n")
 
     code, output, log = run(module, options=["--limit", "chain_fanout=5"])
     assert output[0] == 5
