@@ -41,6 +41,9 @@ FM_MUST_CHECK int fm_compile_client_new(const int *sockets, size_t sockets_count
                                         struct fm_compile_client **ret_client);
 struct fm_compile_client *fm_compile_client_free(struct fm_compile_client *client);
 
+/* Every exchange, under way or later, fails from now on.  Any thread; NULL is fine. */
+void fm_compile_client_stop(struct fm_compile_client *client);
+
 /* An fm_compile_fn (sched/deploy.h); `data` is the client. */
 FM_MUST_CHECK int fm_compile(void *data, const char *wasm_path, const char *cwasm_path,
                              struct fm_arena *arena, struct fm_module_facts *ret_facts,

@@ -22,15 +22,17 @@
 struct fm_compile_client {
     pthread_mutex_t mutex;
     pthread_cond_t returned;
+    size_t sockets_count;
     size_t free_count;
-    int free_sockets[];
+    int *free_sockets; /* the second half of `sockets` */
+    int sockets[];     /* all of them */
 };
 
 int fm_compile_client_new(const int *sockets, size_t sockets_count,
                           struct fm_compile_client **ret_client)
 {
     struct fm_compile_client *client =
-        malloc(sizeof(*client) + sockets_count * sizeof(client->free_sockets[0]));
+        malloc(sizeof(*client) + 2 * sockets_count * sizeof(client->sockets[0]));
     if (!client)
         return FM_ERR_NOMEM;
     if (pthread_mutex_init(&client->mutex, NULL) != 0) {
@@ -42,7 +44,10 @@ int fm_compile_client_new(const int *sockets, size_t sockets_count,
         free(client);
         return FM_ERR_NOMEM;
     }
+    client->free_sockets = client->sockets + sockets_count;
+    memcpy(client->sockets, sockets, sockets_count * sizeof(sockets[0]));
     memcpy(client->free_sockets, sockets, sockets_count * sizeof(sockets[0]));
+    client->sockets_count = sockets_count;
     client->free_count = sockets_count;
     *ret_client = client;
     return 0;
@@ -52,12 +57,20 @@ struct fm_compile_client *fm_compile_client_free(struct fm_compile_client *clien
 {
     if (!client)
         return NULL;
-    for (size_t i = 0; i < client->free_count; i++)
-        (void)close(client->free_sockets[i]); /* nothing under way */
+    FM_ASSERT(client->free_count == client->sockets_count);
+    for (size_t i = 0; i < client->sockets_count; i++)
+        (void)close(client->sockets[i]); /* nothing under way */
     (void)pthread_cond_destroy(&client->returned);
     (void)pthread_mutex_destroy(&client->mutex);
     free(client);
     return NULL;
+}
+
+void fm_compile_client_stop(struct fm_compile_client *client)
+{
+    for (size_t i = 0; client && i < client->sockets_count; i++)
+        (void)shutdown(client->sockets[i],
+                       SHUT_RDWR); /* whoever waits for an answer sees the end */
 }
 
 static int take_socket(struct fm_compile_client *client)
@@ -137,7 +150,7 @@ int fm_compile_receive(int socket, int *ret_wasm_fd, int *ret_output_fd)
         return errno == EAGAIN || errno == EINTR ? 0 : FM_ERR_IO;
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     if (got == 0 || !header || header->cmsg_len != CMSG_LEN(2 * sizeof(int)))
-        return FM_ERR_IO;
+        return FM_ERR_IO; /* the server has gone, or is not ours: its socket is closed */
     int both[2];
     memcpy(both, CMSG_DATA(header), sizeof(both));
     *ret_wasm_fd = both[0];

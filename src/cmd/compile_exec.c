@@ -34,13 +34,12 @@ void fm_compile_exec(int wasm_fd, int output_fd)
     bool ready = prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 &&
                  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
                  limit(RLIMIT_CPU, FM_COMPILE_CPU_S) && limit(RLIMIT_AS, ADDRESS_BYTES_MAX) &&
-                 limit(RLIMIT_FSIZE, FM_COMPILE_OUTPUT_BYTES) && limit(RLIMIT_CORE, 0) &&
-                 limit(RLIMIT_NOFILE, 32);
+                 limit(RLIMIT_FSIZE, FM_COMPILE_OUTPUT_BYTES) && limit(RLIMIT_CORE, 0);
     /* 0 and 1 may be taken by each other: via numbers that are free. */
     int wasm_high = dup(wasm_fd);
     int output_high = dup(output_fd);
     ready = ready && wasm_high >= 0 && output_high >= 0 && dup2(wasm_high, 0) == 0 &&
-            dup2(output_high, 1) == 1 && close_range(3, ~0U, 0) == 0;
+            dup2(output_high, 1) == 1 && close_range(3, ~0U, 0) == 0 && limit(RLIMIT_NOFILE, 32);
     if (ready) {
         char *const arguments[] = {(char[]){"faasm"}, (char[]){"compile"}, NULL};
         char *const environment[] = {NULL};

@@ -198,8 +198,11 @@ void fm_config_derive(struct fm_config *config)
     fm_engine_config_init(&engine, true);
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    bool workers_auto = config->workers == FM_CONFIG_AUTO;
     derive(&config->workers, cores < 1 ? 1 : fm_min_u64((uint64_t)cores, WORKERS_AUTO_MAX));
     derive(&config->slots, engine.slots);
+    if (workers_auto) /* each needs one */
+        config->workers = fm_min_u64(config->workers, config->slots);
     derive(&config->keep_resident_bytes, engine.keep_resident_bytes);
     derive(&config->warm_slots, fm_min_u64(engine.warm_slots, config->slots));
     derive(&config->page_scanning, engine.page_scanning);

@@ -209,6 +209,9 @@ static int run_verb(int argc, char **argv)
         return failed == FM_ERR_BAD_REQUEST ? fm_cmd_usage(VERB, "%s", error.text)
                                             : fm_cmd_fail(VERB, &error);
     fm_config_derive(&config);
+    if (config.slots < config.workers)
+        return fm_cmd_usage(VERB, "%llu workers need at least as many slots, not %llu",
+                            (unsigned long long)config.workers, (unsigned long long)config.slots);
     if (check) {
         (void)printf("listen = %s\ndata = %s\n%s%s%s\n", config.listen, config.data,
                      config.samples[0] ? "samples = " : "", config.samples,

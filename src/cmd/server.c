@@ -67,12 +67,11 @@ static void evict_code(void *data, struct fm_code *code)
     struct fm_server *server = data;
     unsigned workers = server->audience.count;
     /* Each copy of the news carries one hold.  Without memory the module just stays. */
-    fm_code_hold(server->modules, code, 1);
-    if (fm_news_tell(&server->audience, FM_NEWS_EVICT, code, NULL, NULL, 0, NULL, NULL) != 0) {
-        fm_code_release(server->modules, code);
+    fm_code_hold(server->modules, code, workers);
+    if (fm_news_tell(&server->audience, FM_NEWS_EVICT, code, NULL, NULL, 0, NULL, NULL) == 0)
         return;
-    }
-    fm_code_hold(server->modules, code, workers - 1);
+    for (unsigned i = 0; i < workers; i++)
+        fm_code_release(server->modules, code);
 }
 
 static int make_shared(struct fm_server *server, const struct fm_server_start *start,
@@ -101,6 +100,7 @@ static int make_shared(struct fm_server *server, const struct fm_server_start *s
                                        &server->compiler);
     struct fm_modules_config with_pool = modules;
     with_pool.pool = server->pool;
+    with_pool.builds = server->builds;
     if (!failed)
         failed = fm_modules_new(&with_pool, &server->modules);
     const struct fm_deployer_config deployer = {
@@ -202,7 +202,8 @@ static bool all_ended(struct fm_server *server)
     for (unsigned i = 0; i < server->workers_count; i++) {
         struct fm_worker_counts counts;
         fm_worker_counts(&server->workers[i], &counts);
-        if (counts.sched.calls > 0 || counts.http.open > 0 || counts.http.operations > 0)
+        if (!counts.draining || counts.sched.calls > 0 || counts.http.open > 0 ||
+            counts.http.operations > 0)
             return false;
     }
     return true;
@@ -244,20 +245,24 @@ static void deliver_rest(struct fm_server *server)
             fm_loop_pass(server->workers[i].loop, 0);
 }
 
+/* In this order: nobody starts anything more; what threads do ends, soon; what they had to say is
+ * heard; then the parts go, users before what they use. */
 static void server_done(struct fm_server *server)
 {
     join_workers(server);
-    /* No client may start anything more: what serves it goes away now. */
     for (unsigned i = 0; i < server->workers_count; i++)
         fm_http_close(server->workers[i].http);
-    server->builds = fm_pool_free(server->builds);
-    server->ticker = server->workers_count ? server->ticker : fm_ticker_free(server->ticker);
+    fm_deployer_stop(server->deployer);
+    fm_compile_client_stop(server->compiler);
+    fm_pool_stop(server->builds);
+    fm_pool_stop(server->pool);
     deliver_rest(server);
-    server->acceptor = fm_acceptor_free(server->acceptor);
-    server->swap_guard = fm_swap_guard_free(server->swap_guard);
+    fm_acceptor_free(server->acceptor);
+    fm_swap_guard_free(server->swap_guard);
     for (unsigned i = 0; i < server->workers_count; i++)
         fm_worker_done(&server->workers[i]);
-    server->pool = fm_pool_free(server->pool);
+    fm_pool_free(server->builds);
+    fm_pool_free(server->pool);
     fm_ticker_free(server->ticker);
     fm_deployer_free(server->deployer);
     fm_modules_free(server->modules);

@@ -36,8 +36,9 @@
 
 /* One build thread of the server, and the process that works for it. */
 struct build {
-    int socket; /* our end; -1: the server's is gone */
-    pid_t pid;  /* 0: idle */
+    int socket;  /* our end; -1: the server's is gone */
+    pid_t pid;   /* 0: idle */
+    bool orphan; /* its server has died: nobody waits for the answer */
     uint64_t kill_ns;
 };
 
@@ -70,21 +71,21 @@ static void close_fd(int *fd)
 /* --- the server ------------------------------------------------------------------------------- */
 
 /* In the child: the whole life of a server.  Returns its exit code, which main() will return. */
-static int become_server(struct supervisor *supervisor, const int *sockets, int ready)
+static int become_server(struct supervisor *supervisor, const int *sockets, const int ready[2],
+                         pid_t parent)
 {
-    pid_t parent = getppid();
-    bool bound = prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && parent == getppid() && parent != 1;
+    bool bound = prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent;
+    (void)close(ready[0]); /* the parent's end */
     close_fd(&supervisor->signals);
     close_fd(&supervisor->ready);
     for (size_t i = 0; i < supervisor->builds_count; i++)
         close_fd(&supervisor->builds[i].socket);
-    /* In a container the supervisor may itself be process 1. */
-    if (!bound && parent != 1)
+    if (!bound) /* it has died already */
         return EXIT_FAILURE;
     struct fm_server_start start = {
         .config = supervisor->config,
         .listener = supervisor->listener,
-        .ready = ready,
+        .ready = ready[1],
         .build_sockets = sockets,
         .build_sockets_count = supervisor->builds_count,
     };
@@ -111,10 +112,11 @@ static void start_server(struct supervisor *supervisor)
     int ready[2] = {-1, -1};
     memset(sockets, -1, sizeof(sockets));
     bool open = open_channels(supervisor, sockets, ready);
+    pid_t parent = getpid();
     pid_t pid = open ? fork() : -1;
     if (pid == 0) {
         supervisor->is_server = true;
-        supervisor->exit_code = become_server(supervisor, sockets, ready[1]);
+        supervisor->exit_code = become_server(supervisor, sockets, ready, parent);
         return;
     }
     for (size_t i = 0; i < supervisor->builds_count; i++)
@@ -152,8 +154,10 @@ static void server_ended(struct supervisor *supervisor, int status)
     close_fd(&supervisor->ready);
     for (size_t i = 0; i < supervisor->builds_count; i++) {
         close_fd(&supervisor->builds[i].socket);
-        if (supervisor->builds[i].pid > 0)
-            (void)kill(supervisor->builds[i].pid, SIGKILL); /* nobody waits for it any more */
+        if (supervisor->builds[i].pid > 0) {
+            supervisor->builds[i].orphan = true;
+            (void)kill(supervisor->builds[i].pid, SIGKILL);
+        }
     }
     int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     if (supervisor->stopping || !supervisor->ever_ready) {
@@ -208,9 +212,11 @@ static void start_build(struct build *build)
 
 static void build_ended(struct build *build, int status)
 {
-    build->pid = 0;
     const struct fm_compile_reply reply = {.started = 1, .status = status};
-    if (build->socket >= 0)
+    bool wanted = build->socket >= 0 && !build->orphan; /* the socket may be a newer server's */
+    build->pid = 0;
+    build->orphan = false;
+    if (wanted)
         fm_compile_answer(build->socket, &reply);
 }
 

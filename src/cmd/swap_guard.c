@@ -50,15 +50,22 @@ static bool read_line(const char *path, char *text, size_t size)
     return got;
 }
 
+static bool cgroup_says(const char *group, const char *file)
+{
+    char path[1200];
+    char line[32];
+    (void)snprintf(path, sizeof(path), "/sys/fs/cgroup%s/%s", group, file);
+    return read_line(path, line, sizeof(line)) && strcmp(line, "0\n") == 0;
+}
+
+/* No page may go to swap, and none is there from before. */
 static bool cgroup_forbids_swap(void)
 {
     char line[1024];
-    char path[1200];
     if (!read_line("/proc/self/cgroup", line, sizeof(line)) || strncmp(line, "0::", 3) != 0)
         return false;
     line[strcspn(line, "\n")] = '\0';
-    (void)snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.swap.max", line + 3);
-    return read_line(path, line, sizeof(line)) && strcmp(line, "0\n") == 0;
+    return cgroup_says(line + 3, "memory.swap.max") && cgroup_says(line + 3, "memory.swap.current");
 }
 
 static void look(struct fm_swap_guard *guard)

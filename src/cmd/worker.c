@@ -56,7 +56,8 @@ static int make_parts(struct fm_worker *worker, struct fm_error *error)
         .loop = worker->loop,
         .modules = server->modules,
         .ticker = server->ticker,
-        .calls_max = (uint32_t)fm_max_u64(config->slots / workers, 1),
+        .calls_max =
+            (uint32_t)(config->slots / workers + (worker->index < config->slots % workers)),
         .queue_max = (uint32_t)config->queue_length,
     };
     if (!failed)
@@ -129,6 +130,7 @@ static void on_handover(struct fm_message *message)
     struct fm_worker *worker = handover->worker;
     int fd = handover->fd;
     free(handover);
+    worker->received++;
     fm_http_connection(worker->http, fd);
 }
 
@@ -151,7 +153,8 @@ static void publish_counts(struct fm_worker *worker)
     struct fm_worker_counts counts = {.passes = worker->passes, .pass_ns_max = worker->pass_ns_max};
     fm_sched_counts(worker->sched, &counts.sched);
     fm_http_counts(worker->http, &counts.http);
-    atomic_store_explicit(&worker->closed, counts.http.connections - counts.http.open,
+    counts.draining = worker->draining;
+    atomic_store_explicit(&worker->closed, worker->received - counts.http.open,
                           memory_order_relaxed);
     int failed = pthread_mutex_lock(&worker->counts_mutex);
     FM_ASSERT(!failed);

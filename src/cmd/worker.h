@@ -19,6 +19,7 @@ struct fm_worker_counts {
     struct fm_http_counts http;
     uint64_t passes;
     uint64_t pass_ns_max; /* longest time from the end of one wait to the start of the next */
+    bool draining;        /* it has heard of it: what follows is the end */
 };
 
 struct fm_worker {
@@ -35,6 +36,7 @@ struct fm_worker {
     bool stopping;
     struct fm_message drain_message;
     struct fm_message stop_message;
+    uint64_t received;            /* sockets so far; its own count */
     uint64_t handed;              /* sockets given to it so far; the acceptor's own count */
     atomic_uint_least64_t closed; /* of these; once a pass */
 

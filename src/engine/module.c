@@ -99,7 +99,11 @@ static int load_failed(wasmtime_error_t *cause, const char *path, struct fm_erro
     const char *named = strstr(text, path);
     if (named)
         text = named + strlen(path) + strspn(named + strlen(path), ": ");
-    return fm_error_set(error, FM_ERR_CONFLICT, "%s", text[0] ? text : "cannot be loaded");
+    /* The engine keeps no code of the system's error, only its text: ENOMEM, ENFILE, EMFILE. */
+    bool exhausted = strstr(text, "(os error 12)") || strstr(text, "(os error 23)") ||
+                     strstr(text, "(os error 24)");
+    return fm_error_set(error, exhausted ? FM_ERR_NOMEM : FM_ERR_CONFLICT, "%s",
+                        text[0] ? text : "cannot be loaded");
 }
 
 int fm_module_load(struct fm_engine *engine, const char *path, struct fm_module **ret_module,

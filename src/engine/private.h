@@ -1,6 +1,8 @@
 /* private.h - what the files of engine/ share among themselves. */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "engine/engine.h"
 #include "engine/module.h"
 #include "engine/wt.h"
@@ -9,7 +11,7 @@ struct fm_engine {
     wasm_engine_t *wasm;
     wasmtime_linker_t *linker; /* every import of every table */
     struct fm_engine_config config;
-    bool scanning; /* page scanning is built in and on (scan.c) */
+    atomic_bool scanning; /* page scanning is built in and on (scan.c) */
 };
 
 struct fm_module {

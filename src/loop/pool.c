@@ -146,10 +146,10 @@ int fm_pool_new(unsigned threads, size_t jobs_max, struct fm_pool **ret_pool)
     return 0;
 }
 
-struct fm_pool *fm_pool_free(struct fm_pool *pool)
+void fm_pool_stop(struct fm_pool *pool)
 {
     if (!pool)
-        return NULL;
+        return;
     lock(pool);
     pool->closing = true;
     int error = pthread_cond_broadcast(&pool->work);
@@ -160,8 +160,16 @@ struct fm_pool *fm_pool_free(struct fm_pool *pool)
         error = pthread_join(pool->threads[i], NULL);
         FM_ASSERT(error == 0); /* fails where a job frees its own pool */
     }
+    pool->threads_count = 0;
     FM_ASSERT(!pool->first);
-    error = pthread_cond_destroy(&pool->work);
+}
+
+struct fm_pool *fm_pool_free(struct fm_pool *pool)
+{
+    if (!pool)
+        return NULL;
+    fm_pool_stop(pool);
+    int error = pthread_cond_destroy(&pool->work);
     FM_ASSERT(error == 0);
     error = pthread_mutex_destroy(&pool->lock);
     FM_ASSERT(error == 0);

@@ -19,6 +19,10 @@ struct fm_job {
 /* FM_ERR_NOMEM, FM_ERR_BUSY (no thread could be started). */
 FM_MUST_CHECK int fm_pool_new(unsigned threads, size_t jobs_max, struct fm_pool **ret_pool);
 
+/* The first half of fm_pool_free(): all jobs finish, the threads end, and later ones are refused
+ * with FM_ERR_BUSY.  The pool can still be asked.  NULL is fine. */
+void fm_pool_stop(struct fm_pool *pool);
+
 /* Lets running and queued jobs finish, then ends the threads.  Their messages are still posted, so
  * the loops must outlive the pool.  NULL is fine; returns NULL. */
 struct fm_pool *fm_pool_free(struct fm_pool *pool);

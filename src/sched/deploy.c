@@ -8,6 +8,7 @@
  * (too large a memory, too many tables) is refused here and not at the first call. */
 #include "sched/deploy.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -24,6 +25,7 @@
 
 struct fm_deployer {
     struct fm_deployer_config config;
+    atomic_bool stopped;
 };
 
 int fm_deployer_new(const struct fm_deployer_config *config, struct fm_deployer **ret_deployer)
@@ -32,6 +34,7 @@ int fm_deployer_new(const struct fm_deployer_config *config, struct fm_deployer 
     if (!deployer)
         return FM_ERR_NOMEM;
     deployer->config = *config;
+    atomic_init(&deployer->stopped, false);
     *ret_deployer = deployer;
     return 0;
 }
@@ -40,6 +43,12 @@ struct fm_deployer *fm_deployer_free(struct fm_deployer *deployer)
 {
     free(deployer);
     return NULL;
+}
+
+void fm_deployer_stop(struct fm_deployer *deployer)
+{
+    if (deployer)
+        atomic_store(&deployer->stopped, true);
 }
 
 /* --- the steps -------------------------------------------------------------------------------- */
@@ -175,7 +184,11 @@ static void run_deploy(struct fm_job *job)
 {
     struct fm_deploy *deploy = FM_CONTAINER_OF(job, struct fm_deploy, job);
     deploy->told.on_message = on_told;
-    int failed = deploy->upload ? run_upload(deploy) : run_removal(deploy);
+    int failed = FM_ERR_BUSY;
+    if (atomic_load(&deploy->deployer->stopped))
+        deploy->upload = fm_upload_end(deploy->upload);
+    else
+        failed = deploy->upload ? run_upload(deploy) : run_removal(deploy);
     if (!failed)
         return; /* the last worker that has heard answers; perhaps it has, and `deploy` is gone */
     if (!deploy->error.code)

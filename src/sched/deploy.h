@@ -42,6 +42,9 @@ FM_MUST_CHECK int fm_deployer_new(const struct fm_deployer_config *config,
                                   struct fm_deployer **ret_deployer);
 struct fm_deployer *fm_deployer_free(struct fm_deployer *deployer); /* NULL is fine */
 
+/* Deployments that have not begun end with FM_ERR_BUSY from now on.  Any thread; NULL is fine. */
+void fm_deployer_stop(struct fm_deployer *deployer);
+
 /* One deployment or removal; embedded in the asker, who keeps it until on_done is called on its own
  * loop.  The outcome: error.code is 0, or FM_ERR_* with a text for the user. */
 struct fm_deploy {

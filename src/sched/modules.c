@@ -231,23 +231,19 @@ static int load_from_disk(struct fm_modules *modules, const struct fm_version *v
     return 0;
 }
 
-int fm_modules_load(struct fm_modules *modules, struct fm_code *code, struct fm_module **ret_module,
-                    struct fm_error *error)
+static int load(struct fm_modules *modules, struct fm_code *code, bool renew,
+                struct fm_module **ret_module, struct fm_error *error)
 {
     struct fm_module *module = fm_modules_get(modules, code);
     if (module) {
         *ret_module = module;
         return 0;
     }
-    const struct fm_version *version = code->version;
-    int failed = load_from_disk(modules, version, &module, error);
-    if (failed == FM_ERR_CONFLICT && modules->config.renew) {
-        /* Of another build of the engine, another CPU, or not ours at all: made again from the
-         * module that the user uploaded. */
-        failed = modules->config.renew(modules->config.data, version, error);
-        if (!failed)
-            failed = load_from_disk(modules, version, &module, error);
-    }
+    int failed = 0;
+    if (renew)
+        failed = modules->config.renew(modules->config.data, code->version, error);
+    if (!failed)
+        failed = load_from_disk(modules, code->version, &module, error);
     if (failed)
         return failed;
     *ret_module = publish(modules, code, module);
@@ -256,26 +252,39 @@ int fm_modules_load(struct fm_modules *modules, struct fm_code *code, struct fm_
 
 static void run_load(struct fm_job *job)
 {
-    struct fm_load *load = FM_CONTAINER_OF(job, struct fm_load, job);
-    int failed = fm_modules_load(load->modules, load->code, &load->module, &load->error);
+    struct fm_load *request = FM_CONTAINER_OF(job, struct fm_load, job);
+    int failed =
+        load(request->modules, request->code, request->renew, &request->module, &request->error);
     if (failed)
-        load->error.code = failed;
+        request->error.code = failed;
 }
 
 static void load_done(struct fm_job *job)
 {
-    struct fm_load *load = FM_CONTAINER_OF(job, struct fm_load, job);
-    load->on_loaded(load);
+    struct fm_load *request = FM_CONTAINER_OF(job, struct fm_load, job);
+    const struct fm_modules_config *config = &request->modules->config;
+    /* Of another build of the engine, another CPU, or not ours at all: made again from the module
+     * that the user uploaded. */
+    if (!request->module && request->error.code == FM_ERR_CONFLICT && config->renew &&
+        !request->renew) {
+        request->renew = true;
+        if (fm_pool_submit(config->builds, &request->job, request->home) == 0)
+            return;
+    }
+    request->on_loaded(request);
 }
 
-int fm_modules_load_start(struct fm_modules *modules, struct fm_load *load, struct fm_mailbox *home)
+int fm_modules_load_start(struct fm_modules *modules, struct fm_load *request,
+                          struct fm_mailbox *home)
 {
-    load->modules = modules;
-    load->module = NULL;
-    load->error = (struct fm_error){0};
-    load->job.run = run_load;
-    load->job.on_done = load_done;
-    return fm_pool_submit(modules->config.pool, &load->job, home);
+    request->modules = modules;
+    request->module = NULL;
+    request->renew = false;
+    request->home = home;
+    request->error = (struct fm_error){0};
+    request->job.run = run_load;
+    request->job.on_done = load_done;
+    return fm_pool_submit(modules->config.pool, &request->job, home);
 }
 
 void fm_code_module_set(struct fm_modules *modules, struct fm_code *code, struct fm_module *module)

@@ -42,6 +42,7 @@ struct fm_modules_config {
     struct fm_engine *engine;
     struct fm_functions *functions; /* NULL in tests without a disk: codes are given their module */
     struct fm_pool *pool;           /* loads run here */
+    struct fm_pool *builds;         /* loads that must compile first, which takes seconds */
     unsigned workers;
     uint64_t bytes_max; /* of loaded modules, as mapped */
     /* Makes machine code of another build again, on a pool thread; see deploy.h. */
@@ -65,23 +66,21 @@ void fm_code_release(struct fm_modules *modules, struct fm_code *code);
 FM_MUST_CHECK struct fm_module *fm_modules_get(struct fm_modules *modules, struct fm_code *code);
 void fm_modules_put(struct fm_modules *modules, struct fm_code *code);
 
-/* Loads it (or waits its turn behind who does so already) and gets it, on the calling thread, which
- * may block for as long as that takes.  FM_ERR_* with a text for the log. */
-FM_MUST_CHECK int fm_modules_load(struct fm_modules *modules, struct fm_code *code,
-                                  struct fm_module **ret_module, struct fm_error *error);
-
-/* The same as a job of the pool, for a loop's thread. */
+/* Loading it, as a job: of the pool, and of the builds' pool after that if its machine code must be
+ * made again. */
 struct fm_load {
     struct fm_job job; /* private */
     struct fm_modules *modules;
     struct fm_code *code;
+    struct fm_mailbox *home;  /* private */
+    bool renew;               /* private: the code must be made again */
     struct fm_module *module; /* the answer; NULL: see error */
     struct fm_error error;
     void (*on_loaded)(struct fm_load *load); /* on the asker's loop */
 };
 
 /* The caller fills in code and on_loaded, and keeps it until then.  FM_ERR_BUSY. */
-FM_MUST_CHECK int fm_modules_load_start(struct fm_modules *modules, struct fm_load *load,
+FM_MUST_CHECK int fm_modules_load_start(struct fm_modules *modules, struct fm_load *request,
                                         struct fm_mailbox *home);
 
 /* Adopts a module that was made otherwise (tests, first proof of a deployment). */

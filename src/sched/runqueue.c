@@ -1,4 +1,4 @@
-/* runqueue.c - the ring of users with something to run. */
+/* runqueue.c - the rings of users with something to run. */
 #include "sched/runqueue.h"
 
 #include <stdlib.h>
@@ -7,13 +7,15 @@
 void fm_runqueue_init(struct fm_runqueue *queue)
 {
     fm_map_init(&queue->users);
-    fm_list_init(&queue->ready);
-    queue->tasks_count = 0;
+    for (int lane = 0; lane < FM_LANES; lane++) {
+        fm_list_init(&queue->ready[lane]);
+        queue->counts[lane] = 0;
+    }
 }
 
 void fm_runqueue_done(struct fm_runqueue *queue)
 {
-    FM_ASSERT(queue->users.count == 0 && queue->tasks_count == 0);
+    FM_ASSERT(queue->users.count == 0 && fm_runqueue_empty(queue));
     fm_map_done(&queue->users);
 }
 
@@ -35,8 +37,10 @@ struct fm_user *fm_runqueue_user_ref(struct fm_runqueue *queue, const char *name
     }
     user->name = copy;
     user->references = 1;
-    fm_list_init(&user->tasks);
-    fm_list_init(&user->link);
+    for (int lane = 0; lane < FM_LANES; lane++) {
+        fm_list_init(&user->tasks[lane]);
+        fm_list_init(&user->links[lane]);
+    }
     return user;
 }
 
@@ -45,37 +49,40 @@ void fm_runqueue_user_unref(struct fm_runqueue *queue, struct fm_user *user)
     FM_ASSERT(user->references > 0);
     if (--user->references > 0)
         return;
-    FM_ASSERT(fm_list_empty(&user->tasks));
+    FM_ASSERT(fm_list_empty(&user->tasks[FM_LANE_STARTED]) &&
+              fm_list_empty(&user->tasks[FM_LANE_NEW]));
     fm_map_remove(&queue->users, &user->node);
     free(user->name);
     free(user);
 }
 
-void fm_runqueue_push(struct fm_runqueue *queue, struct fm_user *user, struct fm_list *link)
+void fm_runqueue_push(struct fm_runqueue *queue, enum fm_lane lane, struct fm_user *user,
+                      struct fm_list *link)
 {
-    if (fm_list_empty(&user->tasks))
-        fm_list_push_back(&queue->ready, &user->link);
-    fm_list_push_back(&user->tasks, link);
-    queue->tasks_count++;
+    if (fm_list_empty(&user->tasks[lane]))
+        fm_list_push_back(&queue->ready[lane], &user->links[lane]);
+    fm_list_push_back(&user->tasks[lane], link);
+    queue->counts[lane]++;
 }
 
-struct fm_list *fm_runqueue_pop(struct fm_runqueue *queue)
+struct fm_list *fm_runqueue_pop(struct fm_runqueue *queue, enum fm_lane lane)
 {
-    struct fm_list *first = fm_list_pop_front(&queue->ready);
+    struct fm_list *first = fm_list_pop_front(&queue->ready[lane]);
     if (!first)
         return NULL;
-    struct fm_user *user = FM_LIST_ENTRY(first, struct fm_user, link);
-    struct fm_list *link = fm_list_pop_front(&user->tasks);
-    if (!fm_list_empty(&user->tasks))
-        fm_list_push_back(&queue->ready, &user->link);
-    queue->tasks_count--;
+    struct fm_user *user = FM_LIST_ENTRY(first - lane, struct fm_user, links);
+    struct fm_list *link = fm_list_pop_front(&user->tasks[lane]);
+    if (!fm_list_empty(&user->tasks[lane]))
+        fm_list_push_back(&queue->ready[lane], &user->links[lane]);
+    queue->counts[lane]--;
     return link;
 }
 
-void fm_runqueue_remove(struct fm_runqueue *queue, struct fm_user *user, struct fm_list *link)
+void fm_runqueue_remove(struct fm_runqueue *queue, enum fm_lane lane, struct fm_user *user,
+                        struct fm_list *link)
 {
     fm_list_remove(link);
-    if (fm_list_empty(&user->tasks))
-        fm_list_remove(&user->link);
-    queue->tasks_count--;
+    if (fm_list_empty(&user->tasks[lane]))
+        fm_list_remove(&user->links[lane]);
+    queue->counts[lane]--;
 }

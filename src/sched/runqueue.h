@@ -6,24 +6,33 @@
  *              t2
  *
  * Taking a task moves its user to the ring's end, so that a user with a thousand calls gets as many
- * slices as one with a single call.  One worker, one thread. */
+ * slices as one with a single call.
+ *
+ * There are two such rings: calls that have a sandbox and can go on at once, and new ones, which
+ * can only be taken while a sandbox is free.  One worker, one thread. */
 #pragma once
 
 #include "base/list.h"
 #include "base/map.h"
 
+enum fm_lane {
+    FM_LANE_STARTED, /* has a sandbox */
+    FM_LANE_NEW,     /* needs one */
+    FM_LANES,
+};
+
 struct fm_user {
     struct fm_map_node node; /* by name */
     char *name;
-    struct fm_list tasks; /* fm_task.link, those that can run */
-    struct fm_list link;  /* in fm_runqueue.ready, while tasks is not empty */
-    uint32_t references;  /* functions of this user, and tasks of it */
+    struct fm_list tasks[FM_LANES]; /* fm_task.link, those that can run */
+    struct fm_list links[FM_LANES]; /* in fm_runqueue.ready, while its tasks are not empty */
+    uint32_t references;            /* tasks of this user */
 };
 
 struct fm_runqueue {
     struct fm_map users;
-    struct fm_list ready;
-    uint32_t tasks_count;
+    struct fm_list ready[FM_LANES]; /* fm_user.links */
+    uint32_t counts[FM_LANES];      /* tasks */
 };
 
 void fm_runqueue_init(struct fm_runqueue *queue);
@@ -36,10 +45,12 @@ void fm_runqueue_user_unref(struct fm_runqueue *queue, struct fm_user *user);
 
 static inline bool fm_runqueue_empty(const struct fm_runqueue *queue)
 {
-    return queue->tasks_count == 0;
+    return queue->counts[FM_LANE_STARTED] == 0 && queue->counts[FM_LANE_NEW] == 0;
 }
 
 /* `link` is the task's. */
-void fm_runqueue_push(struct fm_runqueue *queue, struct fm_user *user, struct fm_list *link);
-struct fm_list *fm_runqueue_pop(struct fm_runqueue *queue); /* NULL: empty */
-void fm_runqueue_remove(struct fm_runqueue *queue, struct fm_user *user, struct fm_list *link);
+void fm_runqueue_push(struct fm_runqueue *queue, enum fm_lane lane, struct fm_user *user,
+                      struct fm_list *link);
+struct fm_list *fm_runqueue_pop(struct fm_runqueue *queue, enum fm_lane lane); /* NULL: empty */
+void fm_runqueue_remove(struct fm_runqueue *queue, enum fm_lane lane, struct fm_user *user,
+                        struct fm_list *link);

@@ -129,6 +129,17 @@ void fm_sched_call_free(struct fm_sched *sched, struct fm_call *call)
     fm_slot_call_end(slot);
 }
 
+/* A new call needs a free sandbox; one that has started has its own. */
+static bool sandbox_free(const struct fm_sched *sched)
+{
+    return sched->counts.sandboxes < sched->config.calls_max;
+}
+
+static enum fm_lane lane_of(const struct fm_task *task)
+{
+    return task->guest ? FM_LANE_STARTED : FM_LANE_NEW;
+}
+
 /* --- waiting ---------------------------------------------------------------------------------- */
 
 /* The timer's heap has room for every call, so arming fails only when memory is gone; then the call
@@ -151,8 +162,7 @@ static void wait_in_queue(struct fm_task *task)
     if (task->call->state != FM_CALL_QUEUED)
         fm_call_set_state(task->call, FM_CALL_QUEUED, 0);
     task->place = FM_TASK_READY;
-    sched->stuck = false;
-    fm_runqueue_push(&sched->queue, task->user, &task->link);
+    fm_runqueue_push(&sched->queue, lane_of(task), task->user, &task->link);
     if (task->timer.at_ns == task->call->deadline_ns && fm_timer_armed(&task->timer))
         return;
     if (!arm(task, task->call->deadline_ns))
@@ -212,7 +222,6 @@ static void drop_guest(struct fm_task *task)
         return;
     task->guest = fm_guest_free(task->guest);
     task->sched->counts.sandboxes--;
-    task->sched->stuck = false;
 }
 
 static void park(struct fm_task *task, uint64_t until_ns)
@@ -264,32 +273,35 @@ static void run_task(struct fm_task *task)
     }
 }
 
-/* A started call can go on; a new one needs a free sandbox. */
-static bool can_run(const struct fm_task *task)
+/* The lanes take turns, so that neither new calls wait for all old ones nor the other way round.
+ * NULL: nothing can run. */
+static struct fm_task *next_task(struct fm_sched *sched)
 {
-    const struct fm_sched *sched = task->sched;
-    return task->guest || sched->counts.sandboxes < sched->config.calls_max;
+    bool started = sched->queue.counts[FM_LANE_STARTED] > 0;
+    bool fresh = sched->queue.counts[FM_LANE_NEW] > 0 && sandbox_free(sched);
+    if (!started && !fresh)
+        return NULL;
+    enum fm_lane lane =
+        started && (!fresh || sched->lane == FM_LANE_STARTED) ? FM_LANE_STARTED : FM_LANE_NEW;
+    sched->lane = lane == FM_LANE_STARTED ? FM_LANE_NEW : FM_LANE_STARTED;
+    return task_at(fm_runqueue_pop(&sched->queue, lane));
 }
 
 void fm_sched_turn(struct fm_sched *sched)
 {
-    uint32_t skipped = 0; /* new calls, while every sandbox is taken */
-    while (sched->pass_guest_ns < FM_SLICE_NS && sched->queue.tasks_count > skipped) {
-        struct fm_task *task = task_at(fm_runqueue_pop(&sched->queue));
-        if (can_run(task)) {
-            run_task(task);
-            continue;
-        }
-        fm_runqueue_push(&sched->queue, task->user, &task->link);
-        skipped++;
+    while (sched->pass_guest_ns < FM_SLICE_NS) {
+        struct fm_task *task = next_task(sched);
+        if (!task)
+            break;
+        run_task(task);
     }
     sched->pass_guest_ns = 0;
-    sched->stuck = skipped > 0 && skipped == sched->queue.tasks_count;
 }
 
 bool fm_sched_busy(const struct fm_sched *sched)
 {
-    return sched->queue.tasks_count > 0 && !sched->stuck;
+    return sched->queue.counts[FM_LANE_STARTED] > 0 ||
+           (sched->queue.counts[FM_LANE_NEW] > 0 && sandbox_free(sched));
 }
 
 /* --- the door --------------------------------------------------------------------------------- */
@@ -355,7 +367,7 @@ enum fm_submit fm_sched_submit(struct fm_sched *sched, struct fm_call *call)
     if (!task->slot->module) {
         wait_for_module(task);
     } else if (fm_runqueue_empty(&sched->queue) && sched->pass_guest_ns < FM_SLICE_NS &&
-               can_run(task)) {
+               sandbox_free(sched)) {
         run_task(task);
         sched->counts.inlined += call->state == FM_CALL_DONE;
     } else {
@@ -431,7 +443,7 @@ void fm_sched_cancel(struct fm_sched *sched, struct fm_call *call, int error)
         call->cancelled = true; /* ends at its next tick, or when it gives the thread back */
         return;
     case FM_TASK_READY:
-        fm_runqueue_remove(&sched->queue, task->user, &task->link);
+        fm_runqueue_remove(&sched->queue, lane_of(task), task->user, &task->link);
         break;
     case FM_TASK_LOADING:
         fm_list_remove(&task->link);
@@ -529,5 +541,5 @@ void fm_sched_drain(struct fm_sched *sched)
 void fm_sched_counts(const struct fm_sched *sched, struct fm_sched_counts *ret_counts)
 {
     *ret_counts = sched->counts;
-    ret_counts->queued = sched->queue.tasks_count;
+    ret_counts->queued = sched->queue.counts[FM_LANE_STARTED] + sched->queue.counts[FM_LANE_NEW];
 }

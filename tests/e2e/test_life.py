@@ -137,6 +137,63 @@ def test_draining_cancels_what_takes_too_long(servers):
             call.result()
 
 
+def big_module():
+    """Takes the compiler a second or more."""
+    body = "(local.set 0 (i32.add (i32.mul (local.get 0) (i32.const 3)) (i32.rotl (local.get 0) (i32.const 5))))" * 60
+    functions = "".join(f"(func (param i32) (result i32) {body} (local.get 0))" for _ in range(4000))
+    return f'(module (memory (export "memory") 1) (func (export "_start")) {functions})'
+
+
+def wait_for_compiler(server):
+    """Until the supervisor has two children: the server and a compile process."""
+    children = pathlib.Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+    while len(children.read_text().split()) < 2:
+        pass
+
+
+def test_a_crash_during_a_compilation_does_not_disturb_later_ones(servers):
+    server = servers("--set", "builds=1")
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        upload = pool.submit(server.request, "PUT", "/f/ada/big", big_module())
+        wait_for_compiler(server)
+        os.kill(server.child(), signal.SIGKILL)
+        server.wait_line(" ready ", 2)
+        with pytest.raises(Exception):
+            upload.result()
+    for i in range(3):
+        assert server.put("ada/say", say(f"v{i}")) in (200, 201)
+        assert server.call("ada/say") == (200, f"v{i}".encode())
+    server.stop()
+
+
+def test_the_end_does_not_wait_for_compilations(servers):
+    server = servers("--set", "builds=1", "--set", "drain_ms=0")
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        uploads = [pool.submit(server.request, "PUT", "/f/ada/big", big_module()) for _ in range(3)]
+        wait_for_compiler(server)
+        lines = server.stop()
+        for upload in uploads:
+            with pytest.raises(Exception):
+                upload.result()
+    assert not any(" deployed " in line for line in lines)
+
+
+def test_the_end_comes_while_code_is_made_again(servers, tmp_path):
+    """The client has left, so nothing but the load itself is under way."""
+    server = servers()
+    server.request("PUT", "/f/ada/big", big_module(), timeout=120)
+    server.stop()
+    [code] = (tmp_path / "data/functions/ada/big").glob("*/function.cwasm")
+    code.unlink()
+    server = servers("--set", "drain_ms=0")
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        call = pool.submit(server.request, "POST", "/f/ada/big", b"", {}, 0.2)
+        server.wait_line(" compiling_again ")
+        with pytest.raises(Exception):
+            call.result()
+        server.stop()
+
+
 def test_code_that_was_tampered_with_is_made_again(servers, tmp_path):
     server = servers()
     server.put("ada/echo", ECHO)

@@ -162,11 +162,11 @@ static void test_early_poll(void **state)
     const uint64_t hour = 3600 * FM_NS_PER_S;
     uint64_t before_ns = fm_clock_monotonic_ns();
     struct run *run = prepared(BODY(POLL("1")), list, 1, "");
-    struct fm_guest_wait first;
+    struct fm_guest_wait first = {0};
     assert_false(run_on(run, &first));
     assert_in_range(first.until_ns, before_ns + hour, fm_clock_monotonic_ns() + hour);
     for (int i = 0; i < 3; i++) {
-        struct fm_guest_wait wait;
+        struct fm_guest_wait wait = {0};
         assert_false(run_on(run, &wait));
         assert_int_equal(wait.until_ns, first.until_ns);
     }
@@ -200,7 +200,7 @@ static void test_timers_that_are_due(void **state)
 static uint64_t parks_until(struct subscription timer)
 {
     struct run *run = prepared(BODY(POLL("1")), &timer, 1, "");
-    struct fm_guest_wait wait;
+    struct fm_guest_wait wait = {0};
     assert_false(run_on(run, &wait));
     run_free(run);
     return wait.until_ns;
@@ -247,8 +247,8 @@ static void test_two_polls(void **state)
     struct run *run = prepared(BODY(POLL("1"), "(call $poll_oneoff (i32.const 48) (i32.const 4096)"
                                                "  (i32.const 1) (i32.const 8192))"),
                                list, 2, "");
-    struct fm_guest_wait first;
-    struct fm_guest_wait wait;
+    struct fm_guest_wait first = {0};
+    struct fm_guest_wait wait = {0};
     assert_false(run_on(run, &first));
     /* A machine that stood still for 10 ms did not see the guest park for the first one. */
     bool parked_twice = first.until_ns < fm_clock_monotonic_ns() + hour / 2;

@@ -18,7 +18,7 @@ struct item {
 
 static char pop(struct fm_runqueue *queue)
 {
-    struct fm_list *link = fm_runqueue_pop(queue);
+    struct fm_list *link = fm_runqueue_pop(queue, FM_LANE_NEW);
     return link ? FM_LIST_ENTRY(link, struct item, link)->name : '-';
 }
 
@@ -35,7 +35,7 @@ static void users_take_turns(void **state)
     struct item items[6] = {{.name = 'a'}, {.name = 'b'}, {.name = 'c'},
                             {.name = 'd'}, {.name = 'x'}, {.name = 'y'}};
     for (int i = 0; i < 6; i++)
-        fm_runqueue_push(&queue, i < 4 ? ada : bob, &items[i].link);
+        fm_runqueue_push(&queue, FM_LANE_NEW, i < 4 ? ada : bob, &items[i].link);
     char order[8] = {0};
     for (int i = 0; i < 7; i++)
         order[i] = pop(&queue);
@@ -44,19 +44,30 @@ static void users_take_turns(void **state)
 
     /* A user that comes later gets its turn at once, and one that leaves is skipped. */
     for (int i = 0; i < 3; i++)
-        fm_runqueue_push(&queue, ada, &items[i].link);
+        fm_runqueue_push(&queue, FM_LANE_NEW, ada, &items[i].link);
     assert_int_equal(pop(&queue), 'a');
-    fm_runqueue_push(&queue, bob, &items[4].link);
-    fm_runqueue_push(&queue, ada, &items[0].link); /* its slice is over: behind the others */
-    fm_runqueue_remove(&queue, ada, &items[2].link);
+    fm_runqueue_push(&queue, FM_LANE_NEW, bob, &items[4].link);
+    fm_runqueue_push(&queue, FM_LANE_NEW, ada,
+                     &items[0].link); /* its slice is over: behind the others */
+    fm_runqueue_remove(&queue, FM_LANE_NEW, ada, &items[2].link);
     assert_int_equal(pop(&queue), 'b');
     assert_int_equal(pop(&queue), 'x');
     assert_int_equal(pop(&queue), 'a');
     assert_int_equal(pop(&queue), '-');
-    fm_runqueue_push(&queue, bob, &items[5].link);
-    fm_runqueue_remove(&queue, bob, &items[5].link);
+    fm_runqueue_push(&queue, FM_LANE_NEW, bob, &items[5].link);
+    fm_runqueue_remove(&queue, FM_LANE_NEW, bob, &items[5].link);
     assert_true(fm_runqueue_empty(&queue));
     assert_int_equal(pop(&queue), '-');
+
+    /* The lanes are apart, also for one user. */
+    fm_runqueue_push(&queue, FM_LANE_NEW, ada, &items[0].link);
+    fm_runqueue_push(&queue, FM_LANE_STARTED, ada, &items[1].link);
+    assert_false(fm_runqueue_empty(&queue));
+    struct fm_list *started = fm_runqueue_pop(&queue, FM_LANE_STARTED);
+    assert_ptr_equal(started, &items[1].link);
+    assert_null(fm_runqueue_pop(&queue, FM_LANE_STARTED));
+    assert_int_equal(pop(&queue), 'a');
+    assert_true(fm_runqueue_empty(&queue));
 
     fm_runqueue_user_unref(&queue, ada);
     fm_runqueue_user_unref(&queue, ada);

@@ -391,6 +391,38 @@ static void slots_and_queue_are_bounded(void **state)
     assert_int_equal(counts(f).sandboxes, 0);
 }
 
+/* New calls that wait for a sandbox must not put those to sleep that have one. */
+static void calls_go_on_while_new_ones_wait_for_a_sandbox(void **state)
+{
+    struct fixture *f = *state;
+    struct fm_limits limits;
+    fm_limits_defaults(&limits);
+    limits.cpu_ms = 5;
+    publish(f, "ada", "sleep", SLEEP, NULL);
+    publish(f, "bob", "spin", SPIN, &limits);
+    struct fm_call *sleepers[CALLS_MAX - 1];
+    for (int i = 0; i < CALLS_MAX - 1; i++) {
+        sleepers[i] = parked(f, "sleep");
+        while (sleepers[i]->state != FM_CALL_PARKED)
+            pass(f);
+    }
+    struct fm_call *spins[3]; /* one has the last sandbox, the others wait for it */
+    for (int i = 0; i < 3; i++) {
+        spins[i] = new_call(f, "bob", "spin", NULL, 0);
+        assert_int_equal(submit(f, spins[i]), FM_SUBMIT_LATER);
+    }
+    for (int i = 0; i < 3; i++) {
+        while (spins[i]->state != FM_CALL_DONE) {
+            assert_true(fm_sched_busy(f->sched));
+            pass(f);
+        }
+        assert_int_equal(spins[i]->error, FM_ERR_GUEST_LIMIT);
+        fm_sched_call_free(f->sched, spins[i]);
+    }
+    for (int i = 0; i < CALLS_MAX - 1; i++)
+        cancel(f, sleepers[i]);
+}
+
 static void queued_calls_can_be_cancelled(void **state)
 {
     struct fixture *f = *state;
@@ -468,6 +500,7 @@ int main(void)
         TEST(users_take_turns),
         TEST(concurrency_is_exact),
         TEST(slots_and_queue_are_bounded),
+        TEST(calls_go_on_while_new_ones_wait_for_a_sandbox),
         TEST(queued_calls_can_be_cancelled),
         TEST(a_running_call_keeps_its_version),
         TEST(an_evicted_module_comes_back),
