@@ -138,6 +138,7 @@ int fm_module_prepare(struct fm_module *module, bool stub_missing, struct fm_err
         wasmtime_linker_delete(own);
     if (failed)
         return fm_engine_error(error, FM_ERR_UNSUPPORTED_MODULE, "", failed);
+    fm_entries_find(module);
     return 0;
 }
 

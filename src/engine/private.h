@@ -14,10 +14,21 @@ struct fm_engine {
     atomic_bool scanning; /* page scanning is built in and on (scan.c) */
 };
 
+/* An export that fm_sandbox_call() can call, found once so that a call need not look at types. */
+struct fm_entry {
+    char name[16];
+    size_t parameters_count;
+    size_t results_count;
+};
+
+#define FM_ENTRIES_MAX 4 /* `_start`, `run`, `handle`, `_initialize` are what functions have */
+
 struct fm_module {
     struct fm_engine *engine;
     wasmtime_module_t *wasm;
     wasmtime_instance_pre_t *pre; /* NULL until prepared */
+    struct fm_entry entries[FM_ENTRIES_MAX];
+    size_t entries_count;
 };
 
 /* settings.c: the one place where code generation is configured, for the compile process and the
@@ -26,6 +37,12 @@ wasm_config_t *fm_settings_new(const struct fm_engine_config *config);
 
 /* link.c: a function type in the engine's terms; NULL when out of memory. */
 wasm_functype_t *fm_link_type_new(const char *signature);
+
+/* entries.c: fills in module->entries. */
+void fm_entries_find(struct fm_module *module);
+
+/* Whether the type is one that fm_sandbox_call() can call. */
+bool fm_entry_type_fits(const wasm_functype_t *type, size_t *ret_parameters, size_t *ret_results);
 
 /* Takes the engine's error: its first line becomes the text.  Returns `code`. */
 int fm_engine_error(struct fm_error *error, int code, const char *what, wasmtime_error_t *cause);

@@ -79,19 +79,23 @@ void fm_sandbox_instantiate(struct fm_sandbox *sandbox)
                                                               &sandbox->trap, &sandbox->error);
 }
 
-static bool type_fits(struct fm_sandbox *sandbox, size_t arguments_count, size_t *ret_results)
+/* Whether the function can be called with that many arguments, and how many results it gives. */
+static bool can_call(struct fm_sandbox *sandbox, const char *export_name, size_t arguments_count,
+                     size_t *ret_results)
 {
+    const struct fm_module *module = sandbox->module;
+    for (size_t i = 0; i < module->entries_count; i++) {
+        const struct fm_entry *entry = &module->entries[i];
+        if (strcmp(entry->name, export_name) != 0)
+            continue;
+        *ret_results = entry->results_count;
+        return entry->parameters_count == arguments_count;
+    }
+    size_t parameters_count = 0;
     wasm_functype_t *type = wasmtime_func_type(sandbox->context, &sandbox->function);
-    const wasm_valtype_vec_t *parameters = wasm_functype_params(type);
-    const wasm_valtype_vec_t *results = wasm_functype_results(type);
-    bool fits = parameters->size == arguments_count && results->size <= 1;
-    for (size_t i = 0; fits && i < parameters->size; i++)
-        fits = wasm_valtype_kind(parameters->data[i]) == WASM_I32;
-    if (fits && results->size == 1)
-        fits = wasm_valtype_kind(results->data[0]) == WASM_I32;
-    *ret_results = results->size;
+    bool fits = fm_entry_type_fits(type, &parameters_count, ret_results);
     wasm_functype_delete(type);
-    return fits;
+    return fits && parameters_count == arguments_count;
 }
 
 int fm_sandbox_call(struct fm_sandbox *sandbox, const char *export_name, const int32_t *arguments,
@@ -108,7 +112,7 @@ int fm_sandbox_call(struct fm_sandbox *sandbox, const char *export_name, const i
     }
     sandbox->function = item.of.func;
     size_t results_count = 0;
-    if (!type_fits(sandbox, arguments_count, &results_count))
+    if (!can_call(sandbox, export_name, arguments_count, &results_count))
         return FM_ERR_UNSUPPORTED_MODULE;
 
     fm_trap_clear(sandbox);

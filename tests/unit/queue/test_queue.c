@@ -1,22 +1,10 @@
 /* test_queue.c - asynchronous calls: accepted, run, remembered, forgotten, asked for, cancelled,
  * chained.  Two queues with a loop each, both driven by this thread. */
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include "guests.h"
 
-#include <cmocka.h>
-
-#include "engine/engine.h"
-#include "engine/module.h"
-#include "guest/guest.h"
 #include "loop/loop.h"
 #include "loop/pool.h"
 #include "queue/queue.h"
-#include "sched/modules.h"
 #include "sched/sched.h"
 #include "sched/ticker.h"
 
@@ -25,18 +13,12 @@
 #define RETENTION_NS (20 * FM_NS_PER_MS)
 #define FOREVER_NS (1000000 * FM_NS_PER_S)
 
-#define MEMORY " (memory (export \"memory\") 1)"
-#define ECHO                                                                                       \
-    "(module (import \"faasm\" \"input_read\" (func $r (param i32 i32 i32) (result i32)))"         \
-    " (import \"faasm\" \"output_write\" (func $w (param i32 i32) (result i32)))" MEMORY           \
-    " (func (export \"_start\")"                                                                   \
-    "  (drop (call $w (i32.const 0) (call $r (i32.const 0) (i32.const 0) (i32.const 1024))))))"
-#define SPIN "(module" MEMORY " (func (export \"_start\") (loop $l (br $l))))"
-#define TRAP "(module" MEMORY " (func $oops unreachable) (func (export \"_start\") (call $oops)))"
+#define TRAP                                                                                       \
+    "(module" GUEST_MEMORY " (func $oops unreachable) (func (export \"_start\") (call $oops)))"
 /* Chains the function whose name is in the first 4 bytes of its input, twice. */
 #define CHAIN                                                                                      \
     "(module (import \"faasm\" \"input_read\" (func $r (param i32 i32 i32) (result i32)))"         \
-    " (import \"faasm\" \"chain\" (func $c (param i32 i32 i32 i32) (result i32)))" MEMORY          \
+    " (import \"faasm\" \"chain\" (func $c (param i32 i32 i32 i32) (result i32)))" GUEST_MEMORY    \
     " (func (export \"_start\")"                                                                   \
     "  (drop (call $r (i32.const 0) (i32.const 0) (i32.const 4)))"                                 \
     "  (drop (call $c (i32.const 0) (i32.const 4) (i32.const 0) (i32.const 4)))"                   \
@@ -58,56 +40,15 @@ struct fixture {
     size_t codes_count;
 };
 
-static struct fm_engine *engine;
-static struct sigaction engine_handlers[3];
-static const int engine_signals[3] = {SIGSEGV, SIGILL, SIGFPE};
-
-static int setup_engine(void **state)
-{
-    (void)state;
-    struct fm_engine_config config;
-    struct fm_error error = {0};
-    fm_engine_config_init(&config, true);
-    config.slots = 16;
-    config.compile_parallel = false;
-    assert_int_equal(fm_engine_new(&config, &engine, &error), 0);
-    for (int i = 0; i < 3; i++)
-        assert_int_equal(sigaction(engine_signals[i], NULL, &engine_handlers[i]), 0);
-    return fm_guest_imports_add(engine, &error);
-}
-
-static int teardown_engine(void **state)
-{
-    (void)state;
-    engine = fm_engine_free(engine);
-    return 0;
-}
-
 static void publish(struct fixture *f, const char *name, const char *text)
 {
-    for (int i = 0; i < 3; i++) /* cmocka has put its own in their place */
-        assert_int_equal(sigaction(engine_signals[i], &engine_handlers[i], NULL), 0);
-    struct fm_error error = {0};
-    struct fm_module *module = NULL;
-    struct fm_arena arena;
-    fm_arena_init(&arena, FM_MIB);
-    struct fm_version from = {.user = "ada", .function = name, .id = "v1"};
-    fm_limits_defaults(&from.limits);
-    from.limits.chain_depth = 2;
-    assert_int_equal(
-        fm_module_compile(engine, (const uint8_t *)text, strlen(text), &module, &error), 0);
-    assert_int_equal(fm_guest_classify(module, &arena, &from.facts, &error), 0);
-    assert_int_equal(fm_guest_prepare(module, from.facts.abi, &error), 0);
-    struct fm_version *version = NULL;
-    struct fm_code *code = NULL;
-    assert_int_equal(fm_version_new(&from, &version), 0);
-    assert_int_equal(fm_code_new(f->modules, version, &code), 0);
-    fm_code_module_set(f->modules, code, module);
-    fm_code_hold(f->modules, code, WORKERS);
+    struct fm_limits limits;
+    fm_limits_defaults(&limits);
+    limits.chain_depth = 2;
+    struct fm_code *code = guest_code(f->modules, "ada", name, text, &limits, WORKERS);
     for (int i = 0; i < WORKERS; i++)
         assert_int_equal(fm_sched_publish(f->workers[i].sched, code, 1), 0);
     f->codes[f->codes_count++] = code;
-    fm_arena_done(&arena);
 }
 
 static struct fixture *make(uint64_t retention_ns, uint64_t bytes_max)
@@ -141,8 +82,8 @@ static struct fixture *make(uint64_t retention_ns, uint64_t bytes_max)
         assert_int_equal(fm_queue_new(&queue, &worker->queue), 0);
         f->queues[i] = worker->queue;
     }
-    publish(f, "echo", ECHO);
-    publish(f, "spin", SPIN);
+    publish(f, "echo", GUEST_ECHO);
+    publish(f, "spin", GUEST_SPIN);
     publish(f, "trap", TRAP);
     publish(f, "call", CHAIN);
     return f;
@@ -164,10 +105,8 @@ static void end(struct fixture *f)
         fm_queue_free(f->workers[i].queue);
         fm_sched_free(f->workers[i].sched);
     }
-    for (size_t i = 0; i < f->codes_count; i++) {
-        fm_modules_put(f->modules, f->codes[i]);
-        fm_code_release(f->modules, f->codes[i]);
-    }
+    for (size_t i = 0; i < f->codes_count; i++)
+        guest_code_release(f->modules, f->codes[i]);
     fm_pool_free(f->pool);
     fm_modules_free(f->modules);
     fm_ticker_free(f->ticker);
@@ -427,5 +366,5 @@ int main(void)
         cmocka_unit_test(a_missing_target_fails_the_parent_and_starts_none),
         cmocka_unit_test(a_chain_has_a_depth),
     };
-    return cmocka_run_group_tests(tests, setup_engine, teardown_engine);
+    return cmocka_run_group_tests(tests, guests_setup, guests_teardown);
 }

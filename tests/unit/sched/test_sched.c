@@ -1,20 +1,8 @@
 /* test_sched.c - the door: inline, queued, sliced, parked, refused, cancelled; versions that change
  * under running calls.  A real engine, loop and ticker; functions are made here, without a disk. */
-#include <setjmp.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include "guests.h"
 
-#include <cmocka.h>
-
-#include "engine/engine.h"
-#include "engine/module.h"
-#include "guest/guest.h"
 #include "loop/loop.h"
-#include "sched/modules.h"
 #include "sched/sched.h"
 #include "sched/sched_private.h"
 #include "sched/ticker.h"
@@ -22,27 +10,16 @@
 #define CALLS_MAX 4
 #define QUEUE_MAX 3
 
-#define MEMORY " (memory (export \"memory\") 1)"
-#define ECHO                                                                                       \
-    "(module (import \"faasm\" \"input_read\" (func $r (param i32 i32 i32) (result i32)))"         \
-    " (import \"faasm\" \"output_write\" (func $w (param i32 i32) (result i32)))" MEMORY           \
-    " (func (export \"_start\")"                                                                   \
-    "  (drop (call $w (i32.const 0) (call $r (i32.const 0) (i32.const 0) (i32.const 1024))))))"
-#define SPIN "(module" MEMORY " (func (export \"_start\") (loop $l (br $l))))"
 /* Sleeps for the milliseconds in the first 8 bytes of its input, by poll_oneoff. */
 #define SLEEP                                                                                      \
     "(module (import \"faasm\" \"input_read\" (func $r (param i32 i32 i32) (result i32)))"         \
     " (import \"wasi_snapshot_preview1\" \"poll_oneoff\""                                          \
-    "  (func $p (param i32 i32 i32 i32) (result i32)))" MEMORY " (func (export \"_start\")"        \
+    "  (func $p (param i32 i32 i32 i32) (result i32)))" GUEST_MEMORY " (func (export \"_start\")"  \
     "  (drop (call $r (i32.const 0) (i32.const 256) (i32.const 8)))"                               \
     "  (i32.store8 (i32.const 8) (i32.const 0))" /* a clock */                                     \
     "  (i32.store (i32.const 16) (i32.const 1))" /* monotonic */                                   \
     "  (i64.store (i32.const 24) (i64.mul (i64.load (i32.const 256)) (i64.const 1000000)))"        \
     "  (drop (call $p (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)))))"
-
-static struct fm_engine *engine;
-static struct sigaction engine_handlers[3];
-static const int engine_signals[3] = {SIGSEGV, SIGILL, SIGFPE};
 
 struct fixture {
     struct fm_loop *loop;
@@ -54,27 +31,6 @@ struct fixture {
     size_t codes_count;
     uint64_t sequence;
 };
-
-static int setup_engine(void **state)
-{
-    (void)state;
-    struct fm_engine_config config;
-    struct fm_error error = {0};
-    fm_engine_config_init(&config, true);
-    config.slots = 16;
-    config.compile_parallel = false;
-    assert_int_equal(fm_engine_new(&config, &engine, &error), 0);
-    for (int i = 0; i < 3; i++)
-        assert_int_equal(sigaction(engine_signals[i], NULL, &engine_handlers[i]), 0);
-    return fm_guest_imports_add(engine, &error);
-}
-
-static int teardown_engine(void **state)
-{
-    (void)state;
-    engine = fm_engine_free(engine);
-    return 0;
-}
 
 static int setup(void **state)
 {
@@ -103,10 +59,8 @@ static int teardown(void **state)
 {
     struct fixture *f = *state;
     fm_sched_free(f->sched);
-    for (size_t i = 0; i < f->codes_count; i++) {
-        fm_modules_put(f->modules, f->codes[i]);
-        fm_code_release(f->modules, f->codes[i]);
-    }
+    for (size_t i = 0; i < f->codes_count; i++)
+        guest_code_release(f->modules, f->codes[i]);
     fm_pool_free(f->pool);
     fm_modules_free(f->modules);
     fm_ticker_free(f->ticker);
@@ -119,31 +73,11 @@ static int teardown(void **state)
 static void publish(struct fixture *f, const char *user, const char *name, const char *text,
                     const struct fm_limits *limits)
 {
-    for (int i = 0; i < 3; i++) /* cmocka has put its own in their place */
-        assert_int_equal(sigaction(engine_signals[i], &engine_handlers[i], NULL), 0);
-    struct fm_error error = {0};
-    struct fm_module *module = NULL;
-    struct fm_arena arena;
-    fm_arena_init(&arena, FM_MIB);
-    struct fm_version from = {.user = user, .function = name, .id = "v"};
-    if (limits)
-        from.limits = *limits;
-    else
-        fm_limits_defaults(&from.limits);
-    assert_int_equal(
-        fm_module_compile(engine, (const uint8_t *)text, strlen(text), &module, &error), 0);
-    if (fm_guest_classify(module, &arena, &from.facts, &error) != 0)
-        fail_msg("%s", error.text);
-    assert_int_equal(fm_guest_prepare(module, from.facts.abi, &error), 0);
-    struct fm_version *version = NULL;
-    struct fm_code *code = NULL;
-    assert_int_equal(fm_version_new(&from, &version), 0);
-    assert_int_equal(fm_code_new(f->modules, version, &code), 0);
-    fm_code_module_set(f->modules, code, module);
-    fm_code_hold(f->modules, code, 1);
+    struct fm_limits defaults;
+    fm_limits_defaults(&defaults);
+    struct fm_code *code = guest_code(f->modules, user, name, text, limits ? limits : &defaults, 1);
     assert_int_equal(fm_sched_publish(f->sched, code, ++f->sequence), 0);
     f->codes[f->codes_count++] = code;
-    fm_arena_done(&arena);
 }
 
 static struct fm_function *find(struct fixture *f, const char *user, const char *name)
@@ -203,7 +137,7 @@ static struct fm_sched_counts counts(struct fixture *f)
 static void a_short_call_ends_inside_submit(void **state)
 {
     struct fixture *f = *state;
-    publish(f, "ada", "echo", ECHO, NULL);
+    publish(f, "ada", "echo", GUEST_ECHO, NULL);
     struct fm_call *call = new_call(f, "ada", "echo", "hi", 2);
     if (submit(f, call) == FM_SUBMIT_LATER)
         run_until_done(f, call);
@@ -230,10 +164,10 @@ static void cpu_time_and_wall_time_end_a_call(void **state)
     struct fm_limits limits;
     fm_limits_defaults(&limits);
     limits.cpu_ms = 5;
-    publish(f, "ada", "cpu", SPIN, &limits);
+    publish(f, "ada", "cpu", GUEST_SPIN, &limits);
     limits.cpu_ms = 10000;
     limits.wall_ms = 10;
-    publish(f, "ada", "wall", SPIN, &limits);
+    publish(f, "ada", "wall", GUEST_SPIN, &limits);
     publish(f, "ada", "sleep", SLEEP, &limits);
 
     struct fm_call *call = new_call(f, "ada", "cpu", NULL, 0);
@@ -264,7 +198,7 @@ static void parked_calls_cost_no_thread_and_wake(void **state)
 {
     struct fixture *f = *state;
     publish(f, "ada", "sleep", SLEEP, NULL);
-    publish(f, "bob", "echo", ECHO, NULL);
+    publish(f, "bob", "echo", GUEST_ECHO, NULL);
     const uint64_t naps_ms[2] = {20, 40};
     memset(order, 0, sizeof(order));
     struct fm_call *calls[2];
@@ -296,8 +230,8 @@ static void users_take_turns(void **state)
     struct fm_limits limits;
     fm_limits_defaults(&limits);
     limits.cpu_ms = 30;
-    publish(f, "ada", "spin", SPIN, &limits);
-    publish(f, "bob", "echo", ECHO, NULL);
+    publish(f, "ada", "spin", GUEST_SPIN, &limits);
+    publish(f, "bob", "echo", GUEST_ECHO, NULL);
     memset(order, 0, sizeof(order));
     struct fm_call *calls[CALLS_MAX - 1];
     for (int i = 0; i < CALLS_MAX - 1; i++) {
@@ -359,7 +293,7 @@ static void slots_and_queue_are_bounded(void **state)
 {
     struct fixture *f = *state;
     publish(f, "ada", "sleep", SLEEP, NULL);
-    publish(f, "bob", "echo", ECHO, NULL);
+    publish(f, "bob", "echo", GUEST_ECHO, NULL);
     struct fm_call *sleepers[CALLS_MAX];
     for (int i = 0; i < CALLS_MAX; i++) {
         sleepers[i] = parked(f, "sleep");
@@ -399,7 +333,7 @@ static void calls_go_on_while_new_ones_wait_for_a_sandbox(void **state)
     fm_limits_defaults(&limits);
     limits.cpu_ms = 5;
     publish(f, "ada", "sleep", SLEEP, NULL);
-    publish(f, "bob", "spin", SPIN, &limits);
+    publish(f, "bob", "spin", GUEST_SPIN, &limits);
     struct fm_call *sleepers[CALLS_MAX - 1];
     for (int i = 0; i < CALLS_MAX - 1; i++) {
         sleepers[i] = parked(f, "sleep");
@@ -426,7 +360,7 @@ static void calls_go_on_while_new_ones_wait_for_a_sandbox(void **state)
 static void queued_calls_can_be_cancelled(void **state)
 {
     struct fixture *f = *state;
-    publish(f, "ada", "spin", SPIN, NULL);
+    publish(f, "ada", "spin", GUEST_SPIN, NULL);
     struct fm_call *one = new_call(f, "ada", "spin", NULL, 0);
     struct fm_call *two = new_call(f, "ada", "spin", NULL, 0);
     assert_int_equal(submit(f, one), FM_SUBMIT_LATER);
@@ -444,7 +378,7 @@ static void a_running_call_keeps_its_version(void **state)
     publish(f, "ada", "f", SLEEP, NULL);
     struct fm_call *old = parked(f, "f");
     const struct fm_version *before = old->version;
-    publish(f, "ada", "f", ECHO, NULL);
+    publish(f, "ada", "f", GUEST_ECHO, NULL);
     struct fm_call *call = new_call(f, "ada", "f", "new", 3);
     assert_ptr_not_equal(call->version, before);
     if (submit(f, call) == FM_SUBMIT_LATER)
@@ -457,7 +391,7 @@ static void a_running_call_keeps_its_version(void **state)
     assert_null(find(f, "ada", "f"));
     cancel(f, old);
     /* News that comes late changes nothing. */
-    publish(f, "ada", "f", ECHO, NULL);
+    publish(f, "ada", "f", GUEST_ECHO, NULL);
     fm_registry_remove(&f->sched->registry, "ada", "f", f->sequence - 1);
     assert_non_null(find(f, "ada", "f"));
 }
@@ -465,7 +399,7 @@ static void a_running_call_keeps_its_version(void **state)
 static void an_evicted_module_comes_back(void **state)
 {
     struct fixture *f = *state;
-    publish(f, "ada", "echo", ECHO, NULL);
+    publish(f, "ada", "echo", GUEST_ECHO, NULL);
     for (int round = 0; round < 2; round++) {
         struct fm_call *call = new_call(f, "ada", "echo", "x", 1);
         fm_registry_evict(&f->sched->registry, f->codes[0]); /* has a call: stays */
@@ -482,7 +416,7 @@ static void an_evicted_module_comes_back(void **state)
 static void a_draining_door_refuses(void **state)
 {
     struct fixture *f = *state;
-    publish(f, "ada", "echo", ECHO, NULL);
+    publish(f, "ada", "echo", GUEST_ECHO, NULL);
     fm_sched_drain(f->sched);
     struct fm_call *call = new_call(f, "ada", "echo", NULL, 0);
     assert_int_equal(submit(f, call), FM_SUBMIT_DONE);
@@ -506,5 +440,5 @@ int main(void)
         TEST(an_evicted_module_comes_back),
         TEST(a_draining_door_refuses),
     };
-    return cmocka_run_group_tests(tests, setup_engine, teardown_engine);
+    return cmocka_run_group_tests(tests, guests_setup, guests_teardown);
 }
