@@ -11,6 +11,7 @@ void fm_runqueue_init(struct fm_runqueue *queue)
         fm_list_init(&queue->ready[lane]);
         queue->counts[lane] = 0;
     }
+    queue->clock = 0;
 }
 
 void fm_runqueue_done(struct fm_runqueue *queue)
@@ -59,22 +60,49 @@ void fm_runqueue_user_unref(struct fm_runqueue *queue, struct fm_user *user)
 void fm_runqueue_push(struct fm_runqueue *queue, enum fm_lane lane, struct fm_user *user,
                       struct fm_list *link)
 {
+    bool waits =
+        fm_list_linked(&user->links[FM_LANE_STARTED]) || fm_list_linked(&user->links[FM_LANE_NEW]);
+    if (!waits)
+        user->served = queue->clock; /* who joins is behind those who wait already */
     if (fm_list_empty(&user->tasks[lane]))
         fm_list_push_back(&queue->ready[lane], &user->links[lane]);
     fm_list_push_back(&user->tasks[lane], link);
     queue->counts[lane]++;
 }
 
-struct fm_list *fm_runqueue_pop(struct fm_runqueue *queue, enum fm_lane lane)
+static struct fm_user *front(struct fm_runqueue *queue, enum fm_lane lane)
 {
-    struct fm_list *first = fm_list_pop_front(&queue->ready[lane]);
-    if (!first)
+    struct fm_list *first = queue->ready[lane].next;
+    return first == &queue->ready[lane] ? NULL : FM_LIST_ENTRY(first - lane, struct fm_user, links);
+}
+
+static struct fm_user *next_user(struct fm_runqueue *queue, bool take_new)
+{
+    struct fm_user *started = front(queue, FM_LANE_STARTED);
+    struct fm_user *fresh = take_new ? front(queue, FM_LANE_NEW) : NULL;
+    if (!started || !fresh)
+        return started ? started : fresh;
+    return started->served < fresh->served ? started : fresh;
+}
+
+struct fm_list *fm_runqueue_pop(struct fm_runqueue *queue, bool take_new)
+{
+    struct fm_user *user = next_user(queue, take_new);
+    if (!user)
         return NULL;
-    struct fm_user *user = FM_LIST_ENTRY(first - lane, struct fm_user, links);
+    bool started = !fm_list_empty(&user->tasks[FM_LANE_STARTED]);
+    bool fresh = take_new && !fm_list_empty(&user->tasks[FM_LANE_NEW]);
+    enum fm_lane lane = started && fresh ? user->lane : started ? FM_LANE_STARTED : FM_LANE_NEW;
+    user->lane = lane == FM_LANE_STARTED ? FM_LANE_NEW : FM_LANE_STARTED;
+
     struct fm_list *link = fm_list_pop_front(&user->tasks[lane]);
-    if (!fm_list_empty(&user->tasks[lane]))
-        fm_list_push_back(&queue->ready[lane], &user->links[lane]);
     queue->counts[lane]--;
+    user->served = ++queue->clock;
+    for (int i = 0; i < FM_LANES; i++) {
+        fm_list_remove(&user->links[i]);
+        if (!fm_list_empty(&user->tasks[i]))
+            fm_list_push_back(&queue->ready[i], &user->links[i]);
+    }
     return link;
 }
 

@@ -9,7 +9,10 @@
  * slices as one with a single call.
  *
  * There are two such rings: calls that have a sandbox and can go on at once, and new ones, which
- * can only be taken while a sandbox is free.  One worker, one thread. */
+ * can only be taken while a sandbox is free.  Whichever user at the front of a ring was served
+ * longer ago is next, and being served moves it to the end of both; so it is one round for all, and
+ * new calls that nobody can start hold nobody up.  A user with calls of both kinds gets them in
+ * turn.  One worker, one thread. */
 #pragma once
 
 #include "base/list.h"
@@ -26,6 +29,8 @@ struct fm_user {
     char *name;
     struct fm_list tasks[FM_LANES]; /* fm_task.link, those that can run */
     struct fm_list links[FM_LANES]; /* in fm_runqueue.ready, while its tasks are not empty */
+    uint64_t served;                /* by fm_runqueue.clock, when it was or when it joined */
+    enum fm_lane lane;              /* the kind that is next */
     uint32_t references;            /* tasks of this user */
 };
 
@@ -33,6 +38,7 @@ struct fm_runqueue {
     struct fm_map users;
     struct fm_list ready[FM_LANES]; /* fm_user.links */
     uint32_t counts[FM_LANES];      /* tasks */
+    uint64_t clock;                 /* tasks taken so far */
 };
 
 void fm_runqueue_init(struct fm_runqueue *queue);
@@ -51,6 +57,8 @@ static inline bool fm_runqueue_empty(const struct fm_runqueue *queue)
 /* `link` is the task's. */
 void fm_runqueue_push(struct fm_runqueue *queue, enum fm_lane lane, struct fm_user *user,
                       struct fm_list *link);
-struct fm_list *fm_runqueue_pop(struct fm_runqueue *queue, enum fm_lane lane); /* NULL: empty */
+
+/* The next task; a new one only with `take_new`.  NULL: there is none to take. */
+struct fm_list *fm_runqueue_pop(struct fm_runqueue *queue, bool take_new);
 void fm_runqueue_remove(struct fm_runqueue *queue, enum fm_lane lane, struct fm_user *user,
                         struct fm_list *link);

@@ -273,27 +273,14 @@ static void run_task(struct fm_task *task)
     }
 }
 
-/* The lanes take turns, so that neither new calls wait for all old ones nor the other way round.
- * NULL: nothing can run. */
-static struct fm_task *next_task(struct fm_sched *sched)
-{
-    bool started = sched->queue.counts[FM_LANE_STARTED] > 0;
-    bool fresh = sched->queue.counts[FM_LANE_NEW] > 0 && sandbox_free(sched);
-    if (!started && !fresh)
-        return NULL;
-    enum fm_lane lane =
-        started && (!fresh || sched->lane == FM_LANE_STARTED) ? FM_LANE_STARTED : FM_LANE_NEW;
-    sched->lane = lane == FM_LANE_STARTED ? FM_LANE_NEW : FM_LANE_STARTED;
-    return task_at(fm_runqueue_pop(&sched->queue, lane));
-}
-
+/* Less than a slice, so that with the one that comes last it is not much more than one. */
 void fm_sched_turn(struct fm_sched *sched)
 {
-    while (sched->pass_guest_ns < FM_SLICE_NS) {
-        struct fm_task *task = next_task(sched);
-        if (!task)
+    while (sched->pass_guest_ns < SLICE_MIN_NS) {
+        struct fm_list *link = fm_runqueue_pop(&sched->queue, sandbox_free(sched));
+        if (!link)
             break;
-        run_task(task);
+        run_task(task_at(link));
     }
     sched->pass_guest_ns = 0;
 }

@@ -43,7 +43,6 @@ struct fm_sched {
 
     uint64_t slice_cpu_ns;  /* thread CPU clock when the present guest got the thread */
     uint64_t pass_guest_ns; /* guest CPU time since the last turn ended */
-    enum fm_lane lane;      /* whose turn it is, when both have something to run */
     bool draining;
     uint64_t news_lost; /* publications that could not be applied for want of memory */
     struct fm_sched_counts counts;

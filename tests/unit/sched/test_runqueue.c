@@ -18,7 +18,7 @@ struct item {
 
 static char pop(struct fm_runqueue *queue)
 {
-    struct fm_list *link = fm_runqueue_pop(queue, FM_LANE_NEW);
+    struct fm_list *link = fm_runqueue_pop(queue, true);
     return link ? FM_LIST_ENTRY(link, struct item, link)->name : '-';
 }
 
@@ -59,17 +59,50 @@ static void users_take_turns(void **state)
     assert_true(fm_runqueue_empty(&queue));
     assert_int_equal(pop(&queue), '-');
 
-    /* The lanes are apart, also for one user. */
-    fm_runqueue_push(&queue, FM_LANE_NEW, ada, &items[0].link);
-    fm_runqueue_push(&queue, FM_LANE_STARTED, ada, &items[1].link);
+    fm_runqueue_user_unref(&queue, ada);
+    fm_runqueue_user_unref(&queue, ada);
+    fm_runqueue_user_unref(&queue, bob);
+    fm_runqueue_done(&queue);
+}
+
+/* Upper case: has a sandbox. */
+static void started_and_new_calls_share_one_round(void **state)
+{
+    (void)state;
+    struct fm_runqueue queue;
+    fm_runqueue_init(&queue);
+    struct fm_user *ada = fm_runqueue_user_ref(&queue, "ada", 3);
+    struct fm_user *bob = fm_runqueue_user_ref(&queue, "bob", 3);
+    struct item items[7] = {{.name = 'A'}, {.name = 'B'}, {.name = 'a'}, {.name = 'b'},
+                            {.name = 'x'}, {.name = 'Y'}, {.name = 'z'}};
+    for (int i = 0; i < 4; i++)
+        fm_runqueue_push(&queue, i < 2 ? FM_LANE_STARTED : FM_LANE_NEW, ada, &items[i].link);
+    assert_int_equal(pop(&queue), 'A');
+
+    /* Whoever comes has its turn after one of the others, whatever they have. */
+    fm_runqueue_push(&queue, FM_LANE_NEW, bob, &items[4].link);
+    fm_runqueue_push(&queue, FM_LANE_STARTED, ada, &items[0].link);
+    char order[8] = {0};
+    for (int i = 0; i < 4; i++)
+        order[i] = pop(&queue);
+    assert_true(strchr(order, 'x') <= order + 1);
+    assert_non_null(strchr(order, 'a')); /* ada's own kinds take turns */
+    assert_non_null(strchr(order, 'B'));
+
+    /* Without a free sandbox new calls stay, and hold nobody up. */
+    while (pop(&queue) != '-')
+        ;
+    fm_runqueue_push(&queue, FM_LANE_NEW, ada, &items[2].link);
+    fm_runqueue_push(&queue, FM_LANE_NEW, bob, &items[6].link);
+    fm_runqueue_push(&queue, FM_LANE_STARTED, bob, &items[5].link);
+    struct fm_list *link = fm_runqueue_pop(&queue, false);
+    assert_ptr_equal(link, &items[5].link);
+    assert_null(fm_runqueue_pop(&queue, false));
     assert_false(fm_runqueue_empty(&queue));
-    struct fm_list *started = fm_runqueue_pop(&queue, FM_LANE_STARTED);
-    assert_ptr_equal(started, &items[1].link);
-    assert_null(fm_runqueue_pop(&queue, FM_LANE_STARTED));
     assert_int_equal(pop(&queue), 'a');
+    assert_int_equal(pop(&queue), 'z');
     assert_true(fm_runqueue_empty(&queue));
 
-    fm_runqueue_user_unref(&queue, ada);
     fm_runqueue_user_unref(&queue, ada);
     fm_runqueue_user_unref(&queue, bob);
     fm_runqueue_done(&queue);
@@ -97,6 +130,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(users_take_turns),
+        cmocka_unit_test(started_and_new_calls_share_one_round),
         cmocka_unit_test(memory_may_fail_anywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
