@@ -83,26 +83,25 @@ static int make_shared(struct fm_server *server, const struct fm_server_start *s
         failed = fm_functions_open(config->data, fm_engine_build_id(), &server->functions, error);
     if (failed)
         return failed;
-    const struct fm_modules_config modules = {
-        .engine = server->engine,
-        .functions = server->functions,
-        .workers = (unsigned)config->workers,
-        .bytes_max = config->modules_bytes,
-        .renew = renew_code,
-        .evict = evict_code,
-        .data = server,
-    };
     failed = fm_pool_new(POOL_THREADS, POOL_JOBS_MAX, &server->pool);
     if (!failed)
         failed = fm_pool_new((unsigned)config->builds, BUILD_JOBS_MAX, &server->builds);
     if (!failed)
         failed = fm_compile_client_new(start->build_sockets, start->build_sockets_count,
                                        &server->compiler);
-    struct fm_modules_config with_pool = modules;
-    with_pool.pool = server->pool;
-    with_pool.builds = server->builds;
+    const struct fm_modules_config modules = {
+        .engine = server->engine,
+        .functions = server->functions,
+        .pool = server->pool,
+        .builds = server->builds,
+        .workers = (unsigned)config->workers,
+        .bytes_max = config->modules_bytes,
+        .renew = renew_code,
+        .evict = evict_code,
+        .data = server,
+    };
     if (!failed)
-        failed = fm_modules_new(&with_pool, &server->modules);
+        failed = fm_modules_new(&modules, &server->modules);
     const struct fm_deployer_config deployer = {
         .functions = server->functions,
         .modules = server->modules,
@@ -184,14 +183,12 @@ static int start_threads(struct fm_server *server, const struct fm_server_start 
 
 static void tell_ready(const struct fm_server *server, const struct fm_server_start *start)
 {
-    char functions[16];
+    char workers[16];
     char ms[16];
-    struct fm_modules_counts counts;
-    fm_modules_counts(server->modules, &counts);
     uint64_t took_ns = fm_clock_monotonic_ns() - server->started_ns;
-    (void)snprintf(functions, sizeof(functions), "%u", server->workers_count);
+    (void)snprintf(workers, sizeof(workers), "%u", server->workers_count);
     (void)snprintf(ms, sizeof(ms), "%llu", (unsigned long long)(took_ns / FM_NS_PER_MS));
-    fm_log(FM_LOG_INFO, "ready", "workers", functions, "start_ms", ms, NULL);
+    fm_log(FM_LOG_INFO, "ready", "workers", workers, "start_ms", ms, NULL);
     const char byte = 'r';
     (void)!write(start->ready, &byte, 1); /* without a supervisor that listens we end anyway */
     (void)close(start->ready);

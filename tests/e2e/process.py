@@ -11,6 +11,17 @@ FAASM = os.environ["FAASM"]
 SAMPLES = os.environ.get("FAASM_SAMPLES", "")
 START_S = 60  # with a sanitizer, on a busy machine
 
+# Parks for the nanoseconds that are put in, then says so.
+SLEEP = """(module
+  (import "wasi_snapshot_preview1" "poll_oneoff" (func $p (param i32 i32 i32 i32) (result i32)))
+  (import "faasm" "output_write" (func $w (param i32 i32) (result i32)))
+  (memory (export "memory") 1) (data (i32.const 200) "rested")
+  (func (export "_start")
+    (i32.store (i32.const 16) (i32.const 1))
+    (i64.store (i32.const 24) (i64.const %d))
+    (drop (call $p (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)))
+    (drop (call $w (i32.const 200) (i32.const 6)))))"""
+
 
 class Server:
     """`faasm serve` with its data in `folder`."""

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from process import Server
+from process import SLEEP, Server
 
 ECHO = """(module
   (import "faasm" "input_read" (func $r (param i32 i32 i32) (result i32)))
@@ -61,15 +61,6 @@ FLOOD = """(module
   (memory (export "memory") 1)
   (func (export "_start")
     (loop $more (drop (call $w (i32.const 0) (i32.const 1000))) (br $more))))"""
-SLEEP = """(module
-  (import "wasi_snapshot_preview1" "poll_oneoff" (func $p (param i32 i32 i32 i32) (result i32)))
-  (import "faasm" "output_write" (func $w (param i32 i32) (result i32)))
-  (memory (export "memory") 1) (data (i32.const 200) "rested")
-  (func (export "_start")
-    (i32.store (i32.const 16) (i32.const 1))
-    (i64.store (i32.const 24) (i64.const %d))
-    (drop (call $p (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)))
-    (drop (call $w (i32.const 200) (i32.const 6)))))"""
 ABOUT = """(module
   (import "wasi_snapshot_preview1" "args_sizes_get" (func $as (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "args_get" (func $a (param i32 i32) (result i32)))

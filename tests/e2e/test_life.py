@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from process import FAASM, Server
+from process import FAASM, SLEEP, Server
 
 ECHO = """(module
   (import "faasm" "input_read" (func $r (param i32 i32 i32) (result i32)))
@@ -21,15 +21,6 @@ SAY = """(module
   (import "faasm" "output_write" (func $w (param i32 i32) (result i32)))
   (memory (export "memory") 1) (data (i32.const 0) "%s")
   (func (export "_start") (drop (call $w (i32.const 0) (i32.const %d)))))"""
-SLEEP = """(module
-  (import "wasi_snapshot_preview1" "poll_oneoff" (func $p (param i32 i32 i32 i32) (result i32)))
-  (import "faasm" "output_write" (func $w (param i32 i32) (result i32)))
-  (memory (export "memory") 1) (data (i32.const 200) "rested")
-  (func (export "_start")
-    (i32.store (i32.const 16) (i32.const 1))
-    (i64.store (i32.const 24) (i64.const %d))
-    (drop (call $p (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)))
-    (drop (call $w (i32.const 200) (i32.const 6)))))"""
 SPIN = '(module (memory (export "memory") 1) (func (export "_start") (loop $l (br $l))))'
 
 
