@@ -13,8 +13,8 @@
  * given guests less than one slice; so a burst of calls that burn CPU costs the other connections
  * one slice and not the sum of all.  An inline call that meets a tick becomes an ordinary entry.
  *
- * Time is the thread's CPU clock, read when a guest gets the thread and when it gives it back,
- * making and clearing its sandbox included: cleaning up is part of what a call costs.
+ * What a guest is charged is CPU time from when it gets the thread to when it gives it back
+ * (cputime.h), making and clearing its sandbox included: cleaning up is part of what a call costs.
  *
  * One timer per call, armed only when the call waits (queued, loading or parked): the deadline, or
  * the guest's own wake-up if that is earlier.  A call that ends inline never touches the timers;
@@ -32,7 +32,7 @@
 #define SLICE_MIN_NS (FM_SLICE_NS / 2) /* a tick that comes earlier is not the end of a slice */
 #define FREE_TASKS_MAX 256             /* kept for reuse */
 
-static void finish(struct fm_task *task);
+static void finish(struct fm_task *task, uint64_t now_ns);
 static void end_now(struct fm_task *task, int error);
 
 /* --- tasks ------------------------------------------------------------------------------------ */
@@ -191,9 +191,10 @@ static int on_tick(void *data)
     struct fm_sched *sched = task_of(call)->sched;
     if (call->cancelled)
         return FM_ERR_CANCELLED;
-    if (fm_clock_monotonic_ns() >= call->deadline_ns)
+    uint64_t now_ns = fm_clock_monotonic_ns();
+    if (now_ns >= call->deadline_ns)
         return FM_ERR_DEADLINE;
-    uint64_t slice_ns = fm_clock_thread_cpu_ns() - sched->slice_cpu_ns;
+    uint64_t slice_ns = fm_cputime_so_far(&sched->cputime, now_ns);
     if (call->cpu_ns + slice_ns > call->limits.cpu_ms * FM_NS_PER_MS) {
         fm_call_fail_limit(call, "cpu_ms", call->limits.cpu_ms);
         return FM_ERR_GUEST_LIMIT;
@@ -245,7 +246,7 @@ static void run_task(struct fm_task *task)
 
     disarm(task);
     task->place = FM_TASK_INSIDE;
-    sched->slice_cpu_ns = fm_clock_thread_cpu_ns();
+    fm_cputime_begin(&sched->cputime, fm_clock_monotonic_ns(), task->guest != NULL);
     fm_call_set_state(call, FM_CALL_RUNNING, fm_loop_now_ns(sched->config.loop));
     if (ensure_guest(task)) {
         fm_ticker_enter(sched->seat);
@@ -255,13 +256,14 @@ static void run_task(struct fm_task *task)
         if (state == FM_GUEST_DONE)
             drop_guest(task);
     }
-    uint64_t used_ns = fm_clock_thread_cpu_ns() - sched->slice_cpu_ns;
+    uint64_t now_ns = fm_clock_monotonic_ns();
+    uint64_t used_ns = fm_cputime_end(&sched->cputime, now_ns);
     call->cpu_ns += used_ns;
     sched->pass_guest_ns += used_ns;
     sched->counts.guest_cpu_ns += used_ns;
 
     if (state == FM_GUEST_DONE) {
-        finish(task);
+        finish(task, now_ns);
     } else if (call->cancelled) {
         end_now(task, FM_ERR_CANCELLED);
     } else if (state == FM_GUEST_YIELDED) {
@@ -297,7 +299,7 @@ static void refuse(struct fm_task *task, int error, const char *limit, const cha
 {
     fm_call_fail(task->call, error, detail);
     task->call->limit = limit;
-    finish(task);
+    finish(task, fm_clock_monotonic_ns());
 }
 
 /* False: refused. */
@@ -377,13 +379,13 @@ static void on_slot_loaded(struct fm_slot *slot, const struct fm_error *error)
             continue;
         }
         fm_call_fail(task->call, FM_ERR_INTERNAL, error->text);
-        finish(task);
+        finish(task, fm_clock_monotonic_ns());
     }
 }
 
 /* --- the end ---------------------------------------------------------------------------------- */
 
-static void finish(struct fm_task *task)
+static void finish(struct fm_task *task, uint64_t now_ns)
 {
     struct fm_sched *sched = task->sched;
     struct fm_call *call = task->call;
@@ -395,7 +397,7 @@ static void finish(struct fm_task *task)
         sched->counts.calls--;
         task->admitted = false;
     }
-    fm_call_set_state(call, FM_CALL_DONE, fm_clock_monotonic_ns());
+    fm_call_set_state(call, FM_CALL_DONE, now_ns);
     struct fm_function *function = task->slot->function;
     sched->counts.finished++;
     function->calls_total++;
@@ -413,11 +415,13 @@ static void finish(struct fm_task *task)
 /* Ends a call that does not have the thread; its guest, if any, is unwound. */
 static void end_now(struct fm_task *task, int error)
 {
-    uint64_t start_ns = fm_clock_thread_cpu_ns();
+    struct fm_sched *sched = task->sched;
+    fm_cputime_begin(&sched->cputime, fm_clock_monotonic_ns(), true);
     drop_guest(task);
-    task->call->cpu_ns += fm_clock_thread_cpu_ns() - start_ns;
+    uint64_t now_ns = fm_clock_monotonic_ns();
+    task->call->cpu_ns += fm_cputime_end(&sched->cputime, now_ns);
     fm_call_fail(task->call, error, NULL);
-    finish(task);
+    finish(task, now_ns);
 }
 
 void fm_sched_cancel(struct fm_sched *sched, struct fm_call *call, int error)
@@ -489,6 +493,7 @@ int fm_sched_new(const struct fm_sched_config *config, struct fm_sched **ret_sch
     sched->config = *config;
     sched->seat = fm_ticker_seat(config->ticker, config->worker);
     fm_list_init(&sched->free_tasks);
+    fm_cputime_init(&sched->cputime, fm_clock_thread_cpu_ns);
     fm_runqueue_init(&sched->queue);
     fm_registry_init(&sched->registry, config->modules, fm_loop_mailbox(config->loop));
     sched->registry.on_loaded = on_slot_loaded;

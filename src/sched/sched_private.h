@@ -3,6 +3,7 @@
 
 #include "base/id.h"
 #include "loop/loop.h"
+#include "sched/cputime.h"
 #include "sched/registry.h"
 #include "sched/runqueue.h"
 #include "sched/sched.h"
@@ -41,7 +42,7 @@ struct fm_sched {
     struct fm_list free_tasks;
     uint32_t free_tasks_count;
 
-    uint64_t slice_cpu_ns;  /* thread CPU clock when the present guest got the thread */
+    struct fm_cputime cputime; /* of the guest that has the thread */
     uint64_t pass_guest_ns; /* guest CPU time since the last turn ended */
     bool draining;
     uint64_t news_lost; /* publications that could not be applied for want of memory */
