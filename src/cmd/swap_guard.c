@@ -1,4 +1,4 @@
-/* swap_guard.c - page scanning is only safe while nothing can be swapped out (engine/scan.c).
+/* swap_guard.c - page scanning is only used while nothing can be swapped out (engine/scan.c).
  *
  * The kernel lists swap areas in /proc/swaps and wakes whoever polls it (POLLPRI) when one appears
  * or goes.  While there is one, scanning may still be used if this process's own memory control

@@ -44,14 +44,18 @@ void fm_engine_tick(struct fm_engine *engine);
 /* Each thread that runs guests calls this once, so that its first call is not slower. */
 void fm_engine_thread_init(void);
 
+/* Gives the memory of one free call stack back to the kernel: of that which was free for longest
+ * (stacks.c).  A thread reaches the stacks that it uses itself. */
+void fm_engine_stack_trim(struct fm_engine *engine);
+
 /* A text that changes whenever a compiled module of another build could differ. */
 const char *fm_engine_build_id(void);
 
 /* --- page scanning (scan.c) --------------------------------------------------------------------
  */
 
-/* Whether resetting a sandbox may rely on the kernel's list of dirtied pages.  That list leaves out
- * pages that were swapped out, so it must be off while this process can be swapped.  Takes effect
- * at once, for all threads.  False: cannot be switched on here (not built in, or an old kernel). */
+/* Whether a sandbox is reset by the kernel's list of written pages.  To be off while this process
+ * can be swapped.  Takes effect at once, for all threads.  False: cannot be switched on here (not
+ * built in, or an old kernel). */
 bool fm_engine_page_scanning_set(struct fm_engine *engine, bool on);
 bool fm_engine_page_scanning(const struct fm_engine *engine);

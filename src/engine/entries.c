@@ -1,8 +1,8 @@
-/* entries.c - the exports of a module that a call can enter by.
+/* entries.c - the exports of a module that every call needs: its memory, and where it is entered.
  *
- * Asking the engine for a function's type copies it, with several allocations; that is done once
- * per module here, and not once per call.  Other names than the usual ones work as well, the slow
- * way. */
+ * Finding an export by name hashes the name, and asking the engine for a function's type copies it,
+ * with several allocations; that is done once per module here, and not once per call.  Other names
+ * than the usual ones work as well, the slow way. */
 #include <string.h>
 
 #include "engine/private.h"
@@ -40,6 +40,8 @@ static void add(struct fm_module *module, const wasm_exporttype_t *item)
         !fm_entry_type_fits(type, &entry.parameters_count, &entry.results_count))
         return;
     FM_ASSERT(module->entries_count < FM_ENTRIES_MAX && name->size < sizeof(entry.name));
+    entry.place = fm_wt_module_export(module->wasm, name->data, name->size);
+    FM_ASSERT(entry.place); /* it is in the list of exports */
     memcpy(entry.name, name->data, name->size);
     module->entries[module->entries_count++] = entry;
 }
@@ -48,7 +50,17 @@ void fm_entries_find(struct fm_module *module)
 {
     wasm_exporttype_vec_t exports;
     wasmtime_module_exports(module->wasm, &exports);
+    module->memory = fm_wt_module_export(module->wasm, "memory", strlen("memory"));
     for (size_t i = 0; i < exports.size; i++)
         add(module, exports.data[i]);
     wasm_exporttype_vec_delete(&exports);
+}
+
+void fm_entries_done(struct fm_module *module)
+{
+    fm_wt_module_export_delete(module->memory);
+    for (size_t i = 0; i < module->entries_count; i++)
+        fm_wt_module_export_delete(module->entries[i].place);
+    module->memory = NULL;
+    module->entries_count = 0;
 }

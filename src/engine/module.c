@@ -146,6 +146,7 @@ struct fm_module *fm_module_free(struct fm_module *module)
 {
     if (!module)
         return NULL;
+    fm_entries_done(module);
     if (module->pre)
         wasmtime_instance_pre_delete(module->pre);
     if (module->wasm)

@@ -14,9 +14,11 @@ struct fm_engine {
     atomic_bool scanning; /* page scanning is built in and on (scan.c) */
 };
 
-/* An export that fm_sandbox_call() can call, found once so that a call need not look at types. */
+/* A function that fm_sandbox_call() can call, found once so that a call need not search by name or
+ * look at types. */
 struct fm_entry {
     char name[16];
+    fm_wt_export_t *place;
     size_t parameters_count;
     size_t results_count;
 };
@@ -27,6 +29,7 @@ struct fm_module {
     struct fm_engine *engine;
     wasmtime_module_t *wasm;
     wasmtime_instance_pre_t *pre; /* NULL until prepared */
+    fm_wt_export_t *memory;       /* where the memory is exported; NULL: it is not */
     struct fm_entry entries[FM_ENTRIES_MAX];
     size_t entries_count;
 };
@@ -35,11 +38,15 @@ struct fm_module {
  * server alike; a difference would make compiled modules unloadable. */
 wasm_config_t *fm_settings_new(const struct fm_engine_config *config);
 
+/* The size of a fiber's stack: a guest's call stack, and host functions on top of it. */
+uint64_t fm_settings_fiber_bytes(const struct fm_engine_config *config);
+
 /* link.c: a function type in the engine's terms; NULL when out of memory. */
 wasm_functype_t *fm_link_type_new(const char *signature);
 
-/* entries.c: fills in module->entries. */
+/* entries.c: fills in module->memory and module->entries, once; gives them back. */
 void fm_entries_find(struct fm_module *module);
+void fm_entries_done(struct fm_module *module);
 
 /* Whether the type is one that fm_sandbox_call() can call. */
 bool fm_entry_type_fits(const wasm_functype_t *type, size_t *ret_parameters, size_t *ret_results);

@@ -79,40 +79,51 @@ void fm_sandbox_instantiate(struct fm_sandbox *sandbox)
                                                               &sandbox->trap, &sandbox->error);
 }
 
-/* Whether the function can be called with that many arguments, and how many results it gives. */
-static bool can_call(struct fm_sandbox *sandbox, const char *export_name, size_t arguments_count,
-                     size_t *ret_results)
+static const struct fm_entry *find_entry(const struct fm_module *module, const char *name)
 {
-    const struct fm_module *module = sandbox->module;
-    for (size_t i = 0; i < module->entries_count; i++) {
-        const struct fm_entry *entry = &module->entries[i];
-        if (strcmp(entry->name, export_name) != 0)
-            continue;
-        *ret_results = entry->results_count;
-        return entry->parameters_count == arguments_count;
-    }
-    size_t parameters_count = 0;
-    wasm_functype_t *type = wasmtime_func_type(sandbox->context, &sandbox->function);
-    bool fits = fm_entry_type_fits(type, &parameters_count, ret_results);
-    wasm_functype_delete(type);
-    return fits && parameters_count == arguments_count;
+    for (size_t i = 0; i < module->entries_count; i++)
+        if (strcmp(module->entries[i].name, name) == 0)
+            return &module->entries[i];
+    return NULL;
 }
 
-int fm_sandbox_call(struct fm_sandbox *sandbox, const char *export_name, const int32_t *arguments,
-                    size_t arguments_count)
+/* Any other export: whether it is a function that can be called, and with what. */
+static int find_by_name(struct fm_sandbox *sandbox, const char *name, struct fm_entry *ret_entry)
 {
-    FM_ASSERT(!sandbox->future && arguments_count <= FM_SANDBOX_ARGUMENTS_MAX);
     wasmtime_extern_t item;
-    if (!wasmtime_instance_export_get(sandbox->context, &sandbox->instance, export_name,
-                                      strlen(export_name), &item))
+    if (!wasmtime_instance_export_get(sandbox->context, &sandbox->instance, name, strlen(name),
+                                      &item))
         return FM_ERR_NOT_FOUND;
     if (item.kind != WASMTIME_EXTERN_FUNC) {
         wasmtime_extern_delete(&item);
         return FM_ERR_NOT_FOUND;
     }
     sandbox->function = item.of.func;
-    size_t results_count = 0;
-    if (!can_call(sandbox, export_name, arguments_count, &results_count))
+    wasm_functype_t *type = wasmtime_func_type(sandbox->context, &sandbox->function);
+    bool fits = fm_entry_type_fits(type, &ret_entry->parameters_count, &ret_entry->results_count);
+    wasm_functype_delete(type);
+    return fits ? 0 : FM_ERR_UNSUPPORTED_MODULE;
+}
+
+int fm_sandbox_call(struct fm_sandbox *sandbox, const char *export_name, const int32_t *arguments,
+                    size_t arguments_count)
+{
+    FM_ASSERT(!sandbox->future && arguments_count <= FM_SANDBOX_ARGUMENTS_MAX);
+    struct fm_entry other;
+    const struct fm_entry *entry = find_entry(sandbox->module, export_name);
+    if (entry) {
+        wasmtime_extern_t item;
+        bool found =
+            fm_wt_instance_export(sandbox->context, &sandbox->instance, entry->place, &item);
+        FM_ASSERT(found && item.kind == WASMTIME_EXTERN_FUNC);
+        sandbox->function = item.of.func;
+    } else {
+        int failed = find_by_name(sandbox, export_name, &other);
+        if (failed)
+            return failed;
+        entry = &other;
+    }
+    if (entry->parameters_count != arguments_count)
         return FM_ERR_UNSUPPORTED_MODULE;
 
     fm_trap_clear(sandbox);
@@ -121,18 +132,19 @@ int fm_sandbox_call(struct fm_sandbox *sandbox, const char *export_name, const i
     sandbox->result = (wasmtime_val_t){.kind = WASMTIME_I32};
     sandbox->future = wasmtime_func_call_async(
         sandbox->context, &sandbox->function, sandbox->arguments, arguments_count, &sandbox->result,
-        results_count, &sandbox->trap, &sandbox->error);
+        entry->results_count, &sandbox->trap, &sandbox->error);
     return 0;
 }
 
 static void on_instantiated(struct fm_sandbox *sandbox)
 {
     sandbox->instantiating = false;
-    if (sandbox->trap || sandbox->error)
+    if (sandbox->trap || sandbox->error || !sandbox->module->memory)
         return;
     wasmtime_extern_t item;
-    if (!wasmtime_instance_export_get(sandbox->context, &sandbox->instance, "memory", 6, &item))
-        return;
+    bool found =
+        fm_wt_instance_export(sandbox->context, &sandbox->instance, sandbox->module->memory, &item);
+    FM_ASSERT(found);
     if (item.kind == WASMTIME_EXTERN_MEMORY) {
         sandbox->memory = item.of.memory;
         sandbox->memory_base = wasmtime_memory_data(sandbox->context, &sandbox->memory);

@@ -1,8 +1,18 @@
-/* scan.c - switches page scanning off while this process can be swapped, and on again.
+/* scan.c - what page scanning must not miss.
  *
- * A slot is cleaned by asking the kernel which of its pages were written (PAGEMAP_SCAN).  The
- * answer leaves out pages that are swapped out: they would survive into the slot's next tenant.  So
- * scanning may only be used while nothing can be swapped out.
+ * A slot is cleaned by asking the kernel which of its pages were written (PAGEMAP_SCAN).  What the
+ * answer leaves out survives into the slot's next tenant.  The engine asks for pages that are
+ * present; but a page is not while it is swapped out, nor for the moment in which the kernel moves
+ * it elsewhere (compaction, NUMA balancing), when a migration entry stands in its place.  Both are
+ * in the kernel's category "swapped".
+ *
+ * First, the question is completed: every page that is present *or* swapped, and written.  The
+ * engine's ioctl(2) is linked to the one below (--wrap), which widens the question and passes
+ * everything else on.  One walk looks at each page once, under its lock, so there is no gap between
+ * the two.  Clearing such a page brings it back.
+ *
+ * Second, scanning is off while this process can be swapped: it is meant to be cheap, and a walk
+ * that brings pages back from a disk is not.
  *
  * The engine decides about scanning once, when the pool is made.  But it falls back to rewriting
  * and giving back the memory whenever the scan fails, and it scans through one descriptor of
@@ -14,11 +24,55 @@
  * The descriptor is found by its name in /proc/self/fd: there is exactly one such per process. */
 #include <dirent.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "engine/private.h"
+
+/* --- the question ----------------------------------------------------------------------------- */
+
+/* linux/fs.h of Linux 6.7, which may be newer than the headers here. */
+struct scan_question {
+    uint64_t size;
+    uint64_t flags;
+    uint64_t start;
+    uint64_t end;
+    uint64_t walk_end;
+    uint64_t vec;
+    uint64_t vec_len;
+    uint64_t max_pages;
+    uint64_t category_inverted;
+    uint64_t category_mask;       /* all of these */
+    uint64_t category_anyof_mask; /* and one of these, if there are any */
+    uint64_t return_mask;
+};
+
+#define SCAN_REQUEST _IOWR('f', 16, struct scan_question)
+#define PAGE_PRESENT (UINT64_C(1) << 3)
+#define PAGE_SWAPPED (UINT64_C(1) << 4)
+
+int __real_ioctl(int fd, unsigned long request, ...);
+int __wrap_ioctl(int fd, unsigned long request, ...);
+
+int __wrap_ioctl(int fd, unsigned long request, ...)
+{
+    va_list arguments;
+    va_start(arguments, request);
+    void *argument = va_arg(arguments, void *);
+    va_end(arguments);
+    struct scan_question *question = argument;
+    if (request == SCAN_REQUEST && (question->category_mask & PAGE_PRESENT) &&
+        !(question->category_inverted & PAGE_PRESENT)) {
+        question->category_mask &= ~PAGE_PRESENT;
+        question->category_anyof_mask |= PAGE_PRESENT | PAGE_SWAPPED;
+    }
+    return __real_ioctl(fd, request, argument);
+}
+
+/* --- the switch ------------------------------------------------------------------------------- */
 
 static bool leads_to_pagemap(int folder, const char *name)
 {

@@ -116,6 +116,11 @@ static void set_pool(wasm_config_t *settings, const struct fm_engine_config *con
     wasmtime_pooling_allocation_config_delete(pool);
 }
 
+uint64_t fm_settings_fiber_bytes(const struct fm_engine_config *config)
+{
+    return config->stack_bytes + HOST_STACK_BYTES;
+}
+
 wasm_config_t *fm_settings_new(const struct fm_engine_config *config)
 {
     wasm_config_t *settings = wasm_config_new();
@@ -130,7 +135,7 @@ wasm_config_t *fm_settings_new(const struct fm_engine_config *config)
     wasmtime_config_memory_guard_size_set(settings, GUARD_BYTES);
     wasmtime_config_memory_init_cow_set(settings, true);
     wasmtime_config_max_wasm_stack_set(settings, (size_t)config->stack_bytes);
-    wasmtime_config_async_stack_size_set(settings, (size_t)config->stack_bytes + HOST_STACK_BYTES);
+    wasmtime_config_async_stack_size_set(settings, (size_t)fm_settings_fiber_bytes(config));
     fm_wt_config_backtrace(settings, FM_BACKTRACE_FRAMES_MAX);
     if (config->pooled)
         set_pool(settings, config);

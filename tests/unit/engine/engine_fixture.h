@@ -16,6 +16,8 @@
 #include "engine/module.h"
 #include "engine/sandbox.h"
 
+#define SLOTS 8 /* of the engine */
+
 /* The engine turns SIGILL, SIGSEGV and SIGFPE into traps; cmocka installs handlers of its own for
  * every test.  The engine's are remembered when it is made and put back inside each test. */
 static const int fixture_signals[] = {SIGILL, SIGSEGV, SIGFPE};
@@ -40,7 +42,7 @@ static inline struct fm_engine *fixture_engine(bool pooled, const struct fm_impo
     struct fm_engine *engine = NULL;
     struct fm_error error = {0};
     fm_engine_config_init(&config, pooled);
-    config.slots = 8;
+    config.slots = SLOTS;
     config.compile_parallel = false;
     if (fm_engine_new(&config, &engine, &error) != 0)
         fail_msg("%s", error.text);

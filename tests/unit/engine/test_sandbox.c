@@ -1,10 +1,15 @@
 /* test_sandbox.c - instances: calls, traps, spans, ticks, parking, isolation between tenants. */
 #include "engine_fixture.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/swap.h>
+#include <unistd.h>
 
 #include "base/limits.h"
 
@@ -65,11 +70,34 @@ static int import_wait_resume(struct fm_sandbox *sandbox, void *host, union fm_v
     return 0;
 }
 
+/* Has the kernel swap the guest's memory out; how many pages went. */
+static int import_page_out(struct fm_sandbox *sandbox, void *host, union fm_value *values)
+{
+    (void)host;
+    struct fm_span span;
+    int failed = fm_guest_span(sandbox, 0, fm_sandbox_memory_bytes(sandbox), &span);
+    if (failed)
+        return failed;
+    assert_int_equal(madvise(span.data, span.length, MADV_PAGEOUT), 0);
+    int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    assert_true(pagemap >= 0);
+    values[0].i32 = 0;
+    for (uint64_t i = 0; i < span.length / 4096; i++) {
+        uint64_t entry = 0;
+        off_t at = (off_t)(((uintptr_t)span.data / 4096 + i) * sizeof(entry));
+        assert_int_equal(pread(pagemap, &entry, sizeof(entry), at), sizeof(entry));
+        values[0].i32 += (int32_t)(entry >> 62 & 1); /* swapped */
+    }
+    assert_int_equal(close(pagemap), 0);
+    return 0;
+}
+
 static const struct fm_import imports[] = {
     {"t", "add", "ii:i", import_add, NULL},
     {"t", "poke", "ii:", import_poke, NULL},
     {"t", "end", ":", import_end, NULL},
     {"t", "wait", "i:i", import_wait, import_wait_resume},
+    {"t", "page_out", ":i", import_page_out, NULL},
 };
 
 static int setup(void **state)
@@ -224,8 +252,10 @@ static void spans_end_with_the_memory(void **state)
 }
 
 static const char scribbler[] =
-    "(module (memory (export \"memory\") 4 16)"
+    "(module (import \"t\" \"page_out\" (func $page_out (result i32)))"
+    " (memory (export \"memory\") 4 16)"
     " (data (i32.const 100) \"image\")"
+    " (func (export \"page_out\") (result i32) (call $page_out))"
     " (global $g (mut i32) (i32.const 7))"
     " (func (export \"dirty\") (global.set $g (i32.const 8))"
     "  (memory.fill (i32.const 0) (i32.const 0xee) (i32.const 262144)))"
@@ -255,6 +285,56 @@ static void a_fresh_instance_sees_nothing_of_the_last(void **state)
     fm_module_free(module);
 }
 
+/* A swap area for this test alone.  False: not allowed here. */
+static bool swap_on(const char *path)
+{
+    static const char zeros[4096];
+    char command[300];
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    for (int i = 0; i < 2048; i++)
+        assert_int_equal(fwrite(zeros, sizeof(zeros), 1, file), 1);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(chmod(path, 0600), 0);
+    assert_true(snprintf(command, sizeof(command), "mkswap '%s' >/dev/null 2>&1", path) > 0);
+    return system(command) == 0 && swapon(path, 0) == 0;
+}
+
+/* Page scanning is off while there is swap, so that this hardly happens; and yet: a page that is
+ * elsewhere when the slot is cleaned (swapped out, or just being moved, which looks the same) must
+ * not survive. */
+static void absent_pages_are_cleaned_too(void **state)
+{
+    (void)state;
+    char path[] = "./swap-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(close(fd), 0);
+    if (!fm_engine_page_scanning(engine) || !swap_on(path)) {
+        assert_int_equal(unlink(path), 0);
+        skip();
+    }
+    struct fm_module *module = fixture_module(engine, scribbler);
+    int32_t expected = 7 * 1000000 + 'i' + 'm' + 'a' + 'g' + 'e';
+    int32_t swapped_out = 0;
+    int leaks = 0; /* counted, so that the swap area goes in any case */
+    for (int round = 0; round < 20; round++) {
+        struct fm_sandbox *sandbox = fixture_sandbox(module, NULL, NULL);
+        assert_int_equal(fixture_call(sandbox, "sum").error, 0);
+        leaks += fm_sandbox_result(sandbox) != expected;
+        assert_int_equal(fixture_call(sandbox, "dirty").error, 0);
+        assert_int_equal(fixture_call(sandbox, "page_out").error, 0);
+        swapped_out += fm_sandbox_result(sandbox);
+        fm_sandbox_free(sandbox);
+    }
+    fm_module_free(module);
+    assert_int_equal(swapoff(path), 0);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(leaks, 0);
+    if (swapped_out == 0) /* a control group that may not swap */
+        skip();
+}
+
 static void page_scanning_can_be_switched(void **state)
 {
     (void)state;
@@ -276,7 +356,7 @@ static void slots_run_out_with_busy(void **state)
 {
     (void)state;
     struct fm_module *module = fixture_module(engine, "(module (memory (export \"memory\") 1))");
-    struct fm_sandbox *sandboxes[8]; /* what the fixture's engine has */
+    struct fm_sandbox *sandboxes[SLOTS];
     for (size_t i = 0; i < FM_ARRAY_LENGTH(sandboxes); i++)
         sandboxes[i] = fixture_sandbox(module, NULL, NULL);
     struct fm_sandbox_config config = {.memory_bytes_max = FM_MIB, .on_tick = fixture_go_on};
@@ -419,6 +499,78 @@ static void a_host_function_parks_and_resumes(void **state)
     fm_module_free(module);
 }
 
+/* What this process has in memory, bytes. */
+static long resident_bytes(void)
+{
+    long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%*d %ld", &pages), 1);
+    assert_int_equal(fclose(file), 0);
+    return pages * sysconf(_SC_PAGESIZE);
+}
+
+static void trim_all_stacks(void)
+{
+    for (int i = 0; i < SLOTS; i++)
+        fm_engine_stack_trim(engine);
+}
+
+static void a_deep_stack_is_given_back(void **state)
+{
+    (void)state;
+    struct fm_module *module =
+        fixture_module(engine, "(module (func $f (export \"deep\") (call $f) (call $f))"
+                               " (func (export \"flat\")))");
+    struct fm_sandbox *sandbox = fixture_sandbox(module, NULL, NULL);
+    (void)fixture_call(sandbox, "flat");
+    fm_sandbox_free(sandbox);
+    trim_all_stacks(); /* other tests have left deep ones */
+
+    sandbox = fixture_sandbox(module, NULL, NULL);
+    assert_string_equal(fixture_call(sandbox, "deep").trap, "stack_overflow");
+    fm_sandbox_free(sandbox);
+    long deep = resident_bytes();
+
+    trim_all_stacks();
+    assert_true(resident_bytes() < deep - 700 * 1024); /* of 1 MiB */
+
+    sandbox = fixture_sandbox(module, NULL, NULL); /* and it is as good as new */
+    assert_string_equal(fixture_call(sandbox, "deep").trap, "stack_overflow");
+    fm_sandbox_free(sandbox);
+    fm_module_free(module);
+}
+
+/* Nothing to trim is no mistake; and a stack in use is not touched. */
+static void stacks_in_use_are_not_trimmed(void **state)
+{
+    (void)state;
+    struct fm_module *module = fixture_module(
+        engine, "(module (import \"t\" \"wait\" (func $wait (param i32) (result i32)))"
+                " (func $f (param i32) (result i32)"
+                "  (if (result i32) (local.get 0)"
+                "   (then (i32.add (call $f (i32.sub (local.get 0) (i32.const 1)))"
+                "                  (local.get 0)))"
+                "   (else (drop (call $wait (i32.const 3))) (i32.const 0))))"
+                " (func (export \"f\") (param i32) (result i32) (call $f (local.get 0))))");
+    struct fm_sandbox *sandboxes[SLOTS];
+    int asked[SLOTS] = {0};
+    const int32_t depth = 2000;
+    for (int i = 0; i < SLOTS; i++) {
+        sandboxes[i] = fixture_sandbox(module, NULL, &asked[i]);
+        assert_int_equal(fm_sandbox_call(sandboxes[i], "f", &depth, 1), 0);
+        assert_int_equal(fm_sandbox_poll(sandboxes[i]), FM_SANDBOX_PARKED);
+        fm_engine_stack_trim(engine);
+    }
+    for (int i = 0; i < SLOTS; i++) {
+        while (fm_sandbox_poll(sandboxes[i]) != FM_SANDBOX_DONE)
+            ;
+        assert_int_equal(fm_sandbox_result(sandboxes[i]), depth * (depth + 1) / 2);
+        fm_sandbox_free(sandboxes[i]);
+    }
+    fm_module_free(module);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -428,11 +580,14 @@ int main(void)
         cmocka_unit_test(missing_imports_trap_with_their_name_when_stubbed),
         cmocka_unit_test(spans_end_with_the_memory),
         cmocka_unit_test(a_fresh_instance_sees_nothing_of_the_last),
+        cmocka_unit_test(absent_pages_are_cleaned_too),
         cmocka_unit_test(page_scanning_can_be_switched),
         cmocka_unit_test(slots_run_out_with_busy),
         cmocka_unit_test(a_tick_yields_and_ends),
         cmocka_unit_test(a_start_function_is_preempted_too),
         cmocka_unit_test(a_host_function_parks_and_resumes),
+        cmocka_unit_test(a_deep_stack_is_given_back),
+        cmocka_unit_test(stacks_in_use_are_not_trimmed),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

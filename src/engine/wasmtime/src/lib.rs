@@ -6,13 +6,16 @@
 //! pinned and the sizes are checked at compile time, so an upgrade that changes this does not build.
 
 use std::ffi::c_char;
-use std::mem::{align_of, size_of};
+use std::mem::{MaybeUninit, align_of, size_of};
 use std::num::NonZeroUsize;
 
 use wasmtime_c_api::wasmtime::{
-    Config, Enabled, Engine, PoolingAllocationConfig, WasmBacktraceDetails,
+    Config, Enabled, Engine, Instance, Module, ModuleExport, PoolingAllocationConfig,
+    StoreContextMut, WasmBacktraceDetails,
 };
 pub use wasmtime_c_api::*;
+
+use rustix as _; // only for its features: see Cargo.toml
 
 const _: () = assert!(size_of::<wasm_config_t>() == size_of::<Config>());
 const _: () = assert!(align_of::<wasm_config_t>() == align_of::<Config>());
@@ -21,6 +24,7 @@ const _: () = assert!(align_of::<wasm_engine_t>() == align_of::<Engine>());
 const _: () = assert!(
     size_of::<wasmtime_pooling_allocation_config_t>() == size_of::<PoolingAllocationConfig>()
 );
+const _: () = assert!(size_of::<wasmtime_module_t>() == size_of::<Module>());
 
 /// Writes `message` as a C string of at most `size` bytes, cut at a character's end.
 unsafe fn put_text(message: &str, text: *mut c_char, size: usize) {
@@ -84,16 +88,41 @@ pub unsafe extern "C" fn fm_wt_config_backtrace(config: &mut wasm_config_t, fram
     config.wasm_backtrace_details(WasmBacktraceDetails::Enable);
 }
 
-/// Whether a guest's native stack is cleared after a call. What lies beyond the pool's
-/// `async_stack_keep_resident` is given back to the kernel.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn fm_wt_config_stack_zeroing(config: &mut wasm_config_t, on: bool) {
-    let config = unsafe { &mut *(&raw mut *config).cast::<Config>() };
-    config.async_stack_zeroing(on);
-}
-
 /// Prepares the calling thread for guests (its signal stack), so that the first call need not.
 #[unsafe(no_mangle)]
 pub extern "C" fn fm_wt_thread_init() {
     Engine::tls_eager_initialize();
+}
+
+/// The place of an export in its module, with which an instance's export is found without a search
+/// by name; null when there is none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fm_wt_module_export(
+    module: &wasmtime_module_t,
+    name: *const u8,
+    length: usize,
+) -> Option<Box<ModuleExport>> {
+    let module = unsafe { &*(&raw const *module).cast::<Module>() };
+    let name = std::str::from_utf8(unsafe { std::slice::from_raw_parts(name, length) }).ok()?;
+    module.get_export_index(name).map(Box::new)
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn fm_wt_module_export_delete(_export: Option<Box<ModuleExport>>) {}
+
+/// `wasmtime_instance_export_get` by place. The instance must be of the export's module.
+#[unsafe(no_mangle)]
+pub extern "C" fn fm_wt_instance_export(
+    store: StoreContextMut<'_, WasmtimeStoreData>,
+    instance: &Instance,
+    export: &ModuleExport,
+    item: &mut MaybeUninit<wasmtime_extern_t>,
+) -> bool {
+    match instance.get_module_export(store, export) {
+        Some(found) => {
+            item.write(found.into());
+            true
+        }
+        None => false,
+    }
 }
