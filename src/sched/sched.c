@@ -214,6 +214,7 @@ static bool ensure_guest(struct fm_task *task)
         return false;
     }
     sched->counts.sandboxes++;
+    fm_trimmer_take(&sched->trimmer);
     return true;
 }
 
@@ -223,6 +224,7 @@ static void drop_guest(struct fm_task *task)
         return;
     task->guest = fm_guest_free(task->guest);
     task->sched->counts.sandboxes--;
+    fm_trimmer_give(&task->sched->trimmer);
 }
 
 static void park(struct fm_task *task, uint64_t until_ns)
@@ -494,6 +496,7 @@ int fm_sched_new(const struct fm_sched_config *config, struct fm_sched **ret_sch
     sched->seat = fm_ticker_seat(config->ticker, config->worker);
     fm_list_init(&sched->free_tasks);
     fm_cputime_init(&sched->cputime, fm_clock_thread_cpu_ns);
+    fm_trimmer_init(&sched->trimmer, config->engine, config->loop);
     fm_runqueue_init(&sched->queue);
     fm_registry_init(&sched->registry, config->modules, fm_loop_mailbox(config->loop));
     sched->registry.on_loaded = on_slot_loaded;
@@ -511,6 +514,7 @@ struct fm_sched *fm_sched_free(struct fm_sched *sched)
     if (!sched)
         return NULL;
     FM_ASSERT(sched->counts.calls == 0);
+    fm_trimmer_done(&sched->trimmer);
     struct fm_list *link = NULL;
     while ((link = fm_list_pop_front(&sched->free_tasks)) != NULL)
         task_free(task_at(link));

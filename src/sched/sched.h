@@ -16,6 +16,7 @@
 #include "call/function.h"
 
 struct fm_code;
+struct fm_engine;
 struct fm_function; /* one function as this worker knows it; opaque */
 struct fm_loop;
 struct fm_modules;
@@ -32,6 +33,7 @@ struct fm_sched_config {
     struct fm_loop *loop;
     struct fm_modules *modules; /* shared by all workers */
     struct fm_ticker *ticker;   /* the same */
+    struct fm_engine *engine;   /* the same; NULL: its call stacks are not trimmed */
     uint32_t calls_max;         /* sandboxes of this worker at once */
     uint32_t queue_max;         /* calls waiting for one; more are FM_ERR_BUSY */
 };

@@ -8,6 +8,7 @@
 #include "sched/runqueue.h"
 #include "sched/sched.h"
 #include "sched/ticker.h"
+#include "sched/trimmer.h"
 
 struct fm_guest;
 
@@ -43,6 +44,7 @@ struct fm_sched {
     uint32_t free_tasks_count;
 
     struct fm_cputime cputime; /* of the guest that has the thread */
+    struct fm_trimmer trimmer;
     uint64_t pass_guest_ns; /* guest CPU time since the last turn ended */
     bool draining;
     uint64_t news_lost; /* publications that could not be applied for want of memory */
