@@ -74,6 +74,7 @@ struct fm_call {
     uint32_t children_started;            /* by call_start; chains_count is not in it */
     struct fm_id *children;               /* the first of these, in the arena */
     uint32_t children_count;              /* <= FM_CALL_CHILDREN_LISTED_MAX */
+    uint32_t children_refused;            /* for want of child_ops */
     uint64_t waits;                       /* times that the guest began to wait for children */
 
     uint64_t created_real_ns;
