@@ -498,7 +498,6 @@ struct fm_queue *fm_queue_free(struct fm_queue *queue)
     if (!queue)
         return NULL;
     FM_ASSERT(!queue->start_posted);
-    fm_loop_timer_cancel(queue->config.loop, &queue->retention);
     struct fm_map_node *node = NULL;
     while ((node = fm_map_next(&queue->entries, NULL)) != NULL) {
         struct entry *entry = FM_CONTAINER_OF(node, struct entry, node);
@@ -507,6 +506,7 @@ struct fm_queue *fm_queue_free(struct fm_queue *queue)
         else
             entry_free(entry);
     }
+    fm_loop_timer_cancel(queue->config.loop, &queue->retention); /* an end may have set it */
     fm_map_done(&queue->entries);
     free(queue);
     return NULL;
