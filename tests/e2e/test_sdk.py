@@ -662,7 +662,7 @@ def test_calls_cannot_be_started_without_a_server(compiler, tmp_path):
         int exec(struct FaasmMemory *memory)
         {
             const int64_t calls[] = {1, 2};
-            char text[8] = "........";
+            char text[8] = "?";
             int64_t started = faasmCallStart(memory, "next", memory->input, 3);
             int errors[] = {
                 faasmAwaitCall(memory, 1, FAASM_FOR_EVER), faasmAwaitCall(memory, started, 0),
