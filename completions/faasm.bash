@@ -23,8 +23,8 @@ _faasm() {
     local before=${COMP_WORDS[COMP_CWORD - 1]}
     local verb=${COMP_WORDS[1]}
     local limits="memory_bytes input_bytes output_bytes cpu_ms wall_ms"
-    local settings="listen data samples workers slots queue_length memory_bytes_max
-        guest_stack_bytes keep_resident_bytes warm_slots page_scanning module_bytes modules_bytes
+    local settings="listen data samples workers slots queue_length await_depth
+        memory_bytes_max guest_stack_bytes keep_resident_bytes warm_slots page_scanning module_bytes modules_bytes
         builds connections header_bytes header_ms body_ms cancel_on_half_close retention_ms records
         records_bytes drain_ms"
 

@@ -178,17 +178,38 @@ def documented_imports(heading):
     return sorted(name for row in table for name in names(row[0]))
 
 
+def wasm_types(letters):
+    return [{"i": "i32", "I": "i64"}[letter] for letter in letters]
+
+
 def test_imports_of_faasm():
-    imports = found(r'X\((\w+),\s*"([^"]*)"', macro("src/guest/imports_faasm.h", "FM_FAASM_IMPORTS"))
-    table = {names(row[0])[0]: row[1] for row in rows(section("docs/guest-abi.md", "## Module `faasm`"))
-             if names(row[0])}
+    path = "src/guest/imports_faasm.h"
+    lists = macro(path, "FM_FAASM_IMPORTS") + macro(path, "FM_FAASM_IMPORTS_SPECIAL")
+    imports = found(r'X\((\w+),\s*"([^"]*)"', lists)
+    section_text = section("docs/guest-abi.md", "## Module `faasm`").split("\n### ")[0]
+    table = {names(row[0])[0]: row[1] for row in rows(section_text) if names(row[0])}
     assert sorted(table) == sorted(name for name, _ in imports)
     for name, signature in imports:
         parameters, result = signature.split(":")
-        assert set(parameters + result) <= {"i"}  # or the page's first sentence is wrong
-        listed = table[name].split("->")[0].strip("`() ")
-        assert len(re.findall(r"\w+", listed)) == len(parameters)
-        assert ("-> i32" in table[name]) == bool(result)
+        listed, _, given = table[name].strip("`").partition("->")
+        types = [parameter.partition(":")[2].strip() or "i32"
+                 for parameter in listed.strip(" ()").split(",") if parameter]
+        assert types == wasm_types(parameters), name
+        assert [given.strip()] == wasm_types(result), name
+
+
+def test_imports_of_the_header():
+    """faasm.h declares what the server has, in the same order of types."""
+    path = "src/guest/imports_faasm.h"
+    lists = macro(path, "FM_FAASM_IMPORTS") + macro(path, "FM_FAASM_IMPORTS_SPECIAL")
+    imports = dict(found(r'X\((\w+),\s*"([^"]*)"', lists))
+    header = macro("include/faasm/faasm.h", "FAASM_IMPORTS")
+    declared = found(r"X\((\w+), (\w+),\s*\(([^)]*)\)\)", header)
+    assert sorted(name for _, name, _ in declared) == sorted(imports)
+    for result, name, parameters in declared:
+        letters = ["I" if parameter.split()[0] == "int64_t" else "i"
+                   for parameter in parameters.split(",") if parameter != "void"]
+        assert "".join(letters) + (":I" if result == "int64_t" else ":i") == imports[name], name
 
 
 def test_imports_of_wasi():

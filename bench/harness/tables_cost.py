@@ -188,7 +188,7 @@ def starts(bench):
         figure("start, with the samples", "samples", ("<=", 50)),
         figure("start, with 100 functions", "hundred", ("<=", 50)),
         figure("restart after kill -9, 100 functions", "restart", ("<=", 100)),
-        figure("very first start, compiling 5 samples", "empty"),
+        figure("very first start, compiling the samples", "empty"),
     ]
 
 

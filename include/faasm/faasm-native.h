@@ -1,8 +1,9 @@
 /* faasm-native.h - the host of faasm.h for ordinary programs: `gcc -g -I include/faasm function.c`.
  *
  * Standard input is the input, read whole when it is first asked for; standard output takes the
- * output; log and chained calls (which nobody runs) are told on standard error. Everything is weak,
- * so that several files can include it, and one that wants to can bring its own host. */
+ * output; log and chained calls (which nobody runs) are told on standard error, as are calls that
+ * it would start: that fails with -ENOSYS. Everything is weak, so that several files can include
+ * it, and one that wants to can bring its own host. */
 #ifndef FAASM_NATIVE_H
 #define FAASM_NATIVE_H
 
@@ -68,6 +69,58 @@ __attribute__((weak)) int32_t faasm_chain(const char *name, uint32_t nameLength,
     (void)data;
     fprintf(stderr, "faasm: chains %.*s with %u bytes\n", (int)nameLength, name, (unsigned)length);
     return ++count;
+}
+
+__attribute__((weak)) int64_t faasm_call_start(const char *name, uint32_t nameLength,
+                                               const void *data, uint32_t length)
+{
+    (void)data;
+    fprintf(stderr, "faasm: cannot start %.*s with %u bytes\n", (int)nameLength, name,
+            (unsigned)length);
+    return -ENOSYS;
+}
+
+__attribute__((weak)) int32_t faasm_call_wait(int64_t call, int64_t timeoutMs)
+{
+    (void)call;
+    (void)timeoutMs;
+    return -ENOENT;
+}
+
+__attribute__((weak)) int32_t faasm_call_wait_any(const int64_t *calls, uint32_t count,
+                                                  int64_t timeoutMs)
+{
+    (void)calls;
+    (void)timeoutMs;
+    return count == 0 ? -EINVAL : -ENOENT;
+}
+
+__attribute__((weak)) int32_t faasm_call_output_size(int64_t call)
+{
+    (void)call;
+    return -ENOENT;
+}
+
+__attribute__((weak)) int32_t faasm_call_output_read(int64_t call, uint32_t offset, void *buffer,
+                                                     uint32_t length)
+{
+    (void)call;
+    (void)offset;
+    (void)buffer;
+    (void)length;
+    return -ENOENT;
+}
+
+/* An ordinary program is the first attempt, and nothing else is known of it. */
+__attribute__((weak)) int32_t faasm_call_info(int32_t field, char *buffer, uint32_t size)
+{
+    if (field < FAASM_INFO_ID || field > FAASM_INFO_PARENT)
+        return -EINVAL;
+    if (field != FAASM_INFO_ATTEMPT)
+        return 0;
+    if (size > 0)
+        buffer[0] = '1';
+    return 1;
 }
 
 __attribute__((weak)) int32_t faasm_log(int32_t level, const char *text, uint32_t length)

@@ -35,6 +35,26 @@
 #define FAASM_LOG_WARNING 2
 #define FAASM_LOG_ERROR 3
 
+#define FAASM_FOR_EVER (-1) /* of faasmAwaitCall() and faasmAwaitAny(), milliseconds */
+
+/* Of faasmCallInfo(). */
+#define FAASM_INFO_ID 0
+#define FAASM_INFO_USER 1
+#define FAASM_INFO_FUNCTION 2
+#define FAASM_INFO_VERSION 3
+#define FAASM_INFO_ATTEMPT 4
+#define FAASM_INFO_DEADLINE 5 /* milliseconds since 1970 */
+#define FAASM_INFO_PARENT 6   /* the id of the call that made this one; may be empty */
+
+/* ECHILD and ENOSPC of <errno.h>, which C++98 cannot include here. */
+#ifdef __wasm__
+#define FAASM_ECHILD 12
+#define FAASM_ENOSPC 51
+#else
+#define FAASM_ECHILD ECHILD
+#define FAASM_ENOSPC ENOSPC
+#endif
+
 #define FAASM_EXIT_REFUSED 75 /* the input or the output did not fit */
 
 #ifdef __cplusplus
@@ -62,6 +82,13 @@ int exec(struct FaasmMemory *memory);
     X(int32_t, input_read, (uint32_t offset, void *buffer, uint32_t length))                       \
     X(int32_t, output_write, (const void *data, uint32_t length))                                  \
     X(int32_t, chain, (const char *name, uint32_t nameLength, const void *data, uint32_t length))  \
+    X(int64_t, call_start,                                                                         \
+      (const char *name, uint32_t nameLength, const void *data, uint32_t length))                  \
+    X(int32_t, call_wait, (int64_t call, int64_t timeoutMs))                                       \
+    X(int32_t, call_wait_any, (const int64_t *calls, uint32_t count, int64_t timeoutMs))           \
+    X(int32_t, call_output_size, (int64_t call))                                                   \
+    X(int32_t, call_output_read, (int64_t call, uint32_t offset, void *buffer, uint32_t length))   \
+    X(int32_t, call_info, (int32_t field, char *buffer, uint32_t size))                            \
     X(int32_t, log, (int32_t level, const char *text, uint32_t length))
 
 #ifdef __wasm__
@@ -155,6 +182,79 @@ static inline void chainFunction(struct FaasmMemory *memory, const char *name, c
         faasmLog(FAASM_LOG_ERROR, "chainFunction: not chained, the host refused");
     else
         memory->chainCount++;
+}
+
+/* --- calls to wait for ---------------------------------------------------------------------- */
+
+/* Starts a call of `name` of the same user now, with this input, of any size. Returns its handle,
+ * which is > 0 and means something to this call alone, or an error: -ENOENT no such function,
+ * -E2BIG its input may not be that long, -EAGAIN a limit, now or at all. A call that is under way
+ * when this one ends is cancelled. */
+__attribute__((warn_unused_result)) static inline int64_t
+faasmCallStart(struct FaasmMemory *memory, const char *name, const void *data, uint32_t length)
+{
+    (void)memory;
+    return faasm_call_start(name, (uint32_t)strlen(name), data, length);
+}
+
+/* Waits until it has ended, without using CPU time. Returns its exit code, 0 to 255, or an error:
+ * -ETIMEDOUT it goes on, -EFAULT it trapped, -EDQUOT it broke a limit, -ECANCELED... A timeout of 0
+ * does not wait. May be asked again and again. */
+static inline int faasmAwaitCall(struct FaasmMemory *memory, int64_t call, int64_t timeoutMs)
+{
+    (void)memory;
+    return faasm_call_wait(call, timeoutMs);
+}
+
+/* The same for up to 1024 calls. Returns the index of the first to have ended, or an error. */
+static inline int faasmAwaitAny(struct FaasmMemory *memory, const int64_t *calls, uint32_t count,
+                                int64_t timeoutMs)
+{
+    (void)memory;
+    return faasm_call_wait_any(calls, count, timeoutMs);
+}
+
+/* Bytes of output of a call that has ended, whether it succeeded or not; or an error: -EAGAIN it
+ * has not. */
+static inline int faasmCallOutputSize(struct FaasmMemory *memory, int64_t call)
+{
+    (void)memory;
+    return faasm_call_output_size(call);
+}
+
+/* Copies up to `length` bytes of that from `offset` on. Returns how many, 0 at the end, or an
+ * error. */
+static inline int faasmCallOutput(struct FaasmMemory *memory, int64_t call, uint32_t offset,
+                                  void *buffer, uint32_t length)
+{
+    (void)memory;
+    return faasm_call_output_read(call, offset, buffer, length);
+}
+
+/* Waits until the call has ended, and copies its output if it has succeeded. Returns how many bytes
+ * the output has; over `size`, only the first `size` were copied. Or an error: also -ECHILD, its
+ * exit code is not 0. */
+static inline int faasmAwaitCallOutput(struct FaasmMemory *memory, int64_t call, void *buffer,
+                                       uint32_t size)
+{
+    int code = faasmAwaitCall(memory, call, FAASM_FOR_EVER);
+    if (code != 0)
+        return code < 0 ? code : -FAASM_ECHILD;
+    code = faasmCallOutput(memory, call, 0, buffer, size);
+    return code < 0 ? code : faasmCallOutputSize(memory, call);
+}
+
+/* Text about this call, FAASM_INFO_ID to FAASM_INFO_PARENT, with a NUL at its end. Returns its
+ * length, which is < size, or an error: -ENOSPC it is longer. Names have up to 64 characters. */
+static inline int faasmCallInfo(struct FaasmMemory *memory, int field, char *buffer, uint32_t size)
+{
+    (void)memory;
+    int length = faasm_call_info(field, buffer, size);
+    if (length >= 0 && (uint32_t)length >= size)
+        return -FAASM_ENOSPC;
+    if (length >= 0)
+        buffer[length] = '\0';
+    return length;
 }
 
 /* --- main ----------------------------------------------------------------------------------- */

@@ -18,8 +18,9 @@
     X(output_bytes, BYTES, 16 * FM_MIB,    0,            FM_GIB,   "output")                       \
     X(log_bytes,    BYTES, 64 * FM_KIB,    0,            16 * FM_MIB, "standard error and log lines") \
     X(concurrency,  NONE,  1000,           1,            10000,    "calls of the function at once") \
-    X(chain_fanout, NONE,  1000,           0,            100000,   "calls that one call chains")   \
-    X(chain_depth,  NONE,  32,             0,            1000,     "calls above one another")
+    X(chain_fanout, NONE,  1000,           0,            100000,   "calls that one call chains or starts") \
+    X(chain_depth,  NONE,  32,             0,            1000,     "calls above one another")      \
+    X(children_bytes, BYTES, 64 * FM_MIB,  0,            FM_GIB,   "input and output held of the calls that it started")
 /* clang-format on */
 
 struct fm_limits {
@@ -57,4 +58,5 @@ const struct fm_limit_row *fm_limit_row_find(const char *name); /* NULL: no such
 #define FM_SLICE_NS FM_NS_PER_MS                     /* guest time before others get their turn */
 #define FM_GUEST_IOVECS_MAX 1024                     /* buffers of one fd_read or fd_write */
 #define FM_GUEST_SUBSCRIPTIONS_MAX 1024              /* of one poll_oneoff or poll */
+#define FM_GUEST_HANDLES_MAX 1024                    /* of one call_wait_any */
 #define FM_GUEST_RANDOM_BYTES_PER_TURN (64 * FM_KIB) /* of a random_get, before others run */

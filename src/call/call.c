@@ -14,6 +14,7 @@
 
 #define ARENA_BYTES_MAX (64 * FM_MIB) /* of chained names and inputs, texts */
 #define KEEP_BYTES (64 * FM_KIB)      /* of an output or log buffer, between two calls */
+#define CHILDREN_ROOM_MIN 8           /* ids, then doubled */
 #define BIT(state) (1u << (state))
 
 static const unsigned legal_moves[] = {
@@ -103,6 +104,7 @@ void fm_call_reset(struct fm_call *call, const struct fm_version *version)
     fm_arena_reset(&arena);
     *call = (struct fm_call){
         .state = FM_CALL_NEW,
+        .attempt = 1,
         .principal = "anonymous",
         .version = version,
         .limits = version->limits,
@@ -155,12 +157,45 @@ void fm_call_fail_limit(struct fm_call *call, const char *limit, uint64_t value)
     call->limit = limit;
 }
 
+static bool power_of_two(uint32_t number)
+{
+    return (number & (number - 1)) == 0;
+}
+
+/* The ids are for people who look at the call: without memory for one it is only counted.  The list
+ * is full when its length is CHILDREN_ROOM_MIN or that times a power of two. */
+void fm_call_child_add(struct fm_call *call, struct fm_id id)
+{
+    call->children_started++;
+    uint32_t count = call->children_count;
+    if (count == FM_CALL_CHILDREN_LISTED_MAX)
+        return;
+    if (count == 0 || (count >= CHILDREN_ROOM_MIN && power_of_two(count))) {
+        size_t room = count ? 2 * (size_t)count : CHILDREN_ROOM_MIN;
+        struct fm_id *ids = fm_arena_alloc(&call->arena, room * sizeof(*ids));
+        if (!ids)
+            return;
+        if (count > 0)
+            memcpy(ids, call->children, count * sizeof(*ids));
+        call->children = ids;
+    }
+    call->children[call->children_count++] = id;
+}
+
+uint64_t fm_call_deadline_unix_ms(const struct fm_call *call)
+{
+    if (call->deadline_ns == UINT64_MAX || call->deadline_ns == 0)
+        return 0;
+    int64_t left_ns = (int64_t)(call->deadline_ns - call->created_ns);
+    return (uint64_t)((int64_t)call->created_real_ns + left_ns) / FM_NS_PER_MS;
+}
+
 int fm_call_chain(struct fm_call *call, const char *name, size_t name_length, const uint8_t *input,
                   size_t input_bytes)
 {
     if (!fm_name_valid(name, name_length))
         return FM_ERR_BAD_NAME;
-    if (call->chains_count >= call->limits.chain_fanout)
+    if ((uint64_t)call->chains_count + call->children_started >= call->limits.chain_fanout)
         return FM_ERR_QUOTA;
     struct fm_chain *chain = fm_arena_alloc(&call->arena, sizeof(*chain));
     const char *name_copy = fm_arena_strndup(&call->arena, name, name_length);

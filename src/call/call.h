@@ -18,13 +18,14 @@
 #include "base/list.h"
 
 struct fm_call;
-struct fm_version; /* function.h */
+struct fm_child_ops; /* child.h */
+struct fm_version;   /* function.h */
 
 enum fm_call_state {
     FM_CALL_NEW,     /* made, not yet submitted */
     FM_CALL_QUEUED,  /* waits for its turn, or for its module to be loaded */
     FM_CALL_RUNNING, /* its guest is on a worker now */
-    FM_CALL_PARKED,  /* its guest waits for an event: a timer, a child call */
+    FM_CALL_PARKED,  /* its guest waits for an event: a timer, the end of a child */
     FM_CALL_DONE,    /* holds an output or an error, for good */
 };
 
@@ -39,6 +40,8 @@ struct fm_call_io {
     void (*write_log)(struct fm_call *call, const uint8_t *data, size_t bytes);
 };
 
+#define FM_CALL_CHILDREN_LISTED_MAX 1000 /* ids kept of the calls that one call has started */
+
 /* One call that a guest asked for by chain(); started after its parent has succeeded. */
 struct fm_chain {
     struct fm_list link; /* in call->chains, in the guest's order */
@@ -51,6 +54,8 @@ struct fm_chain {
 struct fm_call {
     enum fm_call_state state;
     struct fm_id id;
+    struct fm_id parent;              /* both words 0: none */
+    uint32_t attempt;                 /* 1 is the first */
     const char *principal;            /* who asks; "anonymous" until there are tokens */
     const struct fm_version *version; /* what runs; borrowed, outlives the call */
     struct fm_limits limits;          /* the version's, possibly lowered */
@@ -64,6 +69,13 @@ struct fm_call {
     struct fm_list chains; /* struct fm_chain.link */
     uint32_t chains_count;
     uint32_t depth; /* calls above this one */
+
+    const struct fm_child_ops *child_ops; /* NULL: it can start no calls */
+    uint32_t children_started;            /* by call_start; chains_count is not in it */
+    struct fm_id *children;               /* the first of these, in the arena */
+    uint32_t children_count;              /* <= FM_CALL_CHILDREN_LISTED_MAX */
+    uint32_t children_refused;            /* for want of child_ops */
+    uint64_t waits;                       /* times that the guest began to wait for children */
 
     uint64_t created_real_ns;
     uint64_t created_ns; /* the rest: monotonic; 0: not yet */
@@ -109,6 +121,12 @@ void fm_call_fail_limit(struct fm_call *call, const char *limit, uint64_t value)
 
 /* What fm_call_io does by default. */
 extern const struct fm_call_io fm_call_io_memory;
+
+/* Counts a child that was started, and keeps its id among call->children while there is room. */
+void fm_call_child_add(struct fm_call *call, struct fm_id id);
+
+/* The real time of the deadline, milliseconds since 1970; 0: it has none. */
+uint64_t fm_call_deadline_unix_ms(const struct fm_call *call);
 
 /* Adds to call->chains, copying.  FM_ERR_QUOTA (chain_fanout), FM_ERR_NOMEM, FM_ERR_BAD_NAME. */
 FM_MUST_CHECK int fm_call_chain(struct fm_call *call, const char *name, size_t name_length,

@@ -192,6 +192,14 @@ static void derive(uint64_t *value, uint64_t fitting)
         *value = fitting;
 }
 
+/* What vm.max_map_count allows is shared with the instances kept for calls that others wait for. */
+static uint64_t fitting_slots(uint64_t slots, const struct fm_config *config)
+{
+    uint64_t ceiling = fm_engine_slots_ceiling();
+    uint64_t kept = fm_min_u64(config->workers * config->await_depth, ceiling / 2);
+    return fm_min_u64(slots, ceiling - kept);
+}
+
 void fm_config_derive(struct fm_config *config)
 {
     struct fm_engine_config engine;
@@ -200,7 +208,7 @@ void fm_config_derive(struct fm_config *config)
     uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     bool workers_auto = config->workers == FM_CONFIG_AUTO;
     derive(&config->workers, cores < 1 ? 1 : fm_min_u64((uint64_t)cores, WORKERS_AUTO_MAX));
-    derive(&config->slots, engine.slots);
+    derive(&config->slots, fitting_slots(engine.slots, config));
     if (workers_auto) /* each needs one */
         config->workers = fm_min_u64(config->workers, config->slots);
     derive(&config->keep_resident_bytes, engine.keep_resident_bytes);

@@ -18,6 +18,8 @@
       "instances that exist at once; by default what memory and vm.max_map_count allow")           \
     X(queue_length, NONE, 10000, 0, 1000000,                                                       \
       "calls that wait for a slot, per worker; more are answered 503")                             \
+    X(await_depth, NONE, 32, 0, 1000,                                                              \
+      "calls that may wait for one another (call_start); as many instances more, per worker")      \
     X(memory_bytes_max, BYTES, FM_GIB, 64 * FM_KIB, 4 * FM_GIB - 64 * FM_KIB,                      \
       "ceiling of a function's limit memory_bytes")                                                \
     X(guest_stack_bytes, BYTES, FM_MIB, 64 * FM_KIB, 64 * FM_MIB, "call stack of a function")      \

@@ -14,7 +14,7 @@
 
 struct sums {
     uint64_t calls_submitted, calls_finished, calls_failed, calls_cancelled, calls_inlined;
-    uint64_t slices, guest_cpu_ns, cold, queued, parked, sandboxes, calls;
+    uint64_t slices, guest_cpu_ns, cold, queued, parked, sandboxes, calls, children;
     uint64_t connections, requests, responses[6], hangups, timeouts, bytes_in, bytes_out;
     uint64_t open, suspended, passes, pass_ns_max;
 };
@@ -35,6 +35,7 @@ static void add(struct sums *sums, const struct fm_worker_counts *counts)
     sums->parked += sched->parked;
     sums->sandboxes += sched->sandboxes;
     sums->calls += sched->calls;
+    sums->children += sched->children;
     sums->connections += http->connections;
     sums->requests += http->requests;
     for (int i = 0; i < 6; i++)
@@ -70,6 +71,7 @@ static const struct row rows[] = {
     ROW("calls_cold", "counter", cold, "Calls that waited for their module."),
     ROW("slices", "counter", slices, "Times that a guest was given a thread."),
     ROW("calls", "gauge", calls, "Calls that have not ended."),
+    ROW("calls_children", "gauge", children, "Of these, calls that another call has started."),
     ROW("calls_queued", "gauge", queued, "Calls that wait for their turn."),
     ROW("calls_parked", "gauge", parked, "Calls that wait for an event."),
     ROW("sandboxes", "gauge", sandboxes, "Instances that exist."),

@@ -283,6 +283,9 @@ static int report(const struct run *run)
     if (call->chains_count > 0)
         (void)fprintf(stderr, "faasm: %s: chained calls were not run (%u)\n", VERB,
                       call->chains_count);
+    if (call->children_refused > 0)
+        (void)fprintf(stderr, "faasm: %s: child calls were not run (%u)\n", VERB,
+                      call->children_refused);
     if (call->error == 0 || call->error == FM_ERR_GUEST_EXIT) {
         int code = call->exit_code & 0xff;
         return code == 0 && call->exit_code != 0 ? 1 : code;
@@ -421,6 +424,7 @@ const struct fm_verb fm_verb_run = {
         "  --limit NAME=VALUE  a limit: memory_bytes (64MiB if not given), input_bytes (1GiB),\n"
         "                      chain_fanout (1000), cpu_ms, wall_ms, output_bytes (none)\n"
         "\n"
-        "FILE may also be in the text format. Calls that the function chains are not run.\n",
+        "FILE may also be in the text format. Calls that the function chains or starts are not\n"
+        "run.\n",
     .run = run_verb,
 };

@@ -44,6 +44,12 @@ static bool is_ready(void *data)
     return !atomic_load(&server->draining);
 }
 
+static int start_chains(void *data, const struct fm_call *call, struct fm_error *error)
+{
+    const struct fm_worker *worker = data;
+    return fm_queue_chains(worker->queue, call, error);
+}
+
 static int make_parts(struct fm_worker *worker, struct fm_error *error)
 {
     struct fm_server *server = worker->server;
@@ -60,6 +66,9 @@ static int make_parts(struct fm_worker *worker, struct fm_error *error)
         .calls_max =
             (uint32_t)(config->slots / workers + (worker->index < config->slots % workers)),
         .queue_max = (uint32_t)config->queue_length,
+        .await_depth = (uint32_t)config->await_depth,
+        .chains = start_chains,
+        .data = worker,
     };
     if (!failed)
         failed = fm_sched_new(&sched, &worker->sched);

@@ -8,3 +8,9 @@
     int fm_faasm_##name(struct fm_sandbox *sandbox, void *host, union fm_value *values);
 FM_FAASM_IMPORTS(X)
 #undef X
+
+#define X(name, signature, meaning)                                                                \
+    fm_import_fn fm_faasm_##name;                                                                  \
+    fm_import_fn fm_faasm_##name##_again;
+FM_FAASM_IMPORTS_SPECIAL(X)
+#undef X

@@ -36,6 +36,10 @@ static const struct fm_import faasm_rows[] = {
 #define X(name, signature, meaning) {"faasm", #name, signature, fm_faasm_##name, NULL},
     FM_FAASM_IMPORTS(X)
 #undef X
+#define X(name, signature, meaning)                                                                \
+    {"faasm", #name, signature, fm_faasm_##name, fm_faasm_##name##_again},
+        FM_FAASM_IMPORTS_SPECIAL(X)
+#undef X
 };
 
 #define WASI "wasi_snapshot_preview1"

@@ -12,16 +12,20 @@ struct fm_descriptor;
 enum fm_wasi_errno {
     FM_WASI_SUCCESS = 0,
     FM_WASI_2BIG = 1,
+    FM_WASI_AGAIN = 6,
     FM_WASI_BADF = 8,
+    FM_WASI_DQUOT = 19,
     FM_WASI_FAULT = 21,
     FM_WASI_INVAL = 28,
     FM_WASI_IO = 29,
+    FM_WASI_NOENT = 44,
     FM_WASI_NOMEM = 48,
     FM_WASI_NOSPC = 51,
     FM_WASI_NOTDIR = 54,
     FM_WASI_NOTSOCK = 57,
     FM_WASI_NOTSUP = 58,
     FM_WASI_SPIPE = 70,
+    FM_WASI_TIMEDOUT = 73,
     FM_WASI_NOTCAPABLE = 76,
 };
 

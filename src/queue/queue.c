@@ -179,6 +179,24 @@ static void chain(struct entry *entry)
     record->detail = copy_text(error.text);
 }
 
+/* The calls that it started (call_start) stand before those that it chained.  Without memory for
+ * the list it stays as it is: the children are what matters, and they have ended. */
+static void list_children(struct fm_record *record, const struct fm_call *call)
+{
+    size_t started = call->children_count;
+    if (started == 0)
+        return;
+    struct fm_id *all = calloc(started + record->children_count, sizeof(*all));
+    if (!all)
+        return;
+    memcpy(all, call->children, started * sizeof(*all));
+    if (record->children_count > 0)
+        memcpy(all + started, record->children, record->children_count * sizeof(*all));
+    free(record->children);
+    record->children = all;
+    record->children_count += started;
+}
+
 static void on_done(struct fm_call *call)
 {
     struct entry *entry = call->owner;
@@ -188,6 +206,7 @@ static void on_done(struct fm_call *call)
     set_error(record, call);
     if (call->error == 0 && call->chains_count > 0)
         chain(entry);
+    list_children(record, call);
     record->output = fm_buffer_take(&call->output, &record->output_bytes);
     record->log = fm_buffer_take(&call->log, &record->log_bytes);
     free(entry->input);
@@ -349,6 +368,7 @@ int fm_queue_chains(struct fm_queue *queue, const struct fm_call *parent, struct
             if (failed)
                 break;
             entries[count]->record.parent = parent->id;
+            entries[count]->call->parent = parent->id;
             entries[count]->call->depth = parent->depth + 1;
             children[count] = entries[count]->record.id;
             count++;
@@ -478,7 +498,6 @@ struct fm_queue *fm_queue_free(struct fm_queue *queue)
     if (!queue)
         return NULL;
     FM_ASSERT(!queue->start_posted);
-    fm_loop_timer_cancel(queue->config.loop, &queue->retention);
     struct fm_map_node *node = NULL;
     while ((node = fm_map_next(&queue->entries, NULL)) != NULL) {
         struct entry *entry = FM_CONTAINER_OF(node, struct entry, node);
@@ -487,6 +506,7 @@ struct fm_queue *fm_queue_free(struct fm_queue *queue)
         else
             entry_free(entry);
     }
+    fm_loop_timer_cancel(queue->config.loop, &queue->retention); /* an end may have set it */
     fm_map_done(&queue->entries);
     free(queue);
     return NULL;

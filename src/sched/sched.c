@@ -9,6 +9,9 @@
  *         |                                 +- slice --+ +-- waits --> PARKED --> READY
  *         +-- inline: INSIDE at once, in the caller's stack
  *
+ * (A child, a call that another call has started, is never inline, and may have to wait for a
+ * ticket before it is READY: children.c.)
+ *
  * The inline rule: a call runs inside submit only if nobody is queued and this pass of the loop has
  * given guests less than one slice; so a burst of calls that burn CPU costs the other connections
  * one slice and not the sum of all.  An inline call that meets a tick becomes an ordinary entry.
@@ -27,10 +30,10 @@
 #include "base/clock.h"
 #include "engine/sandbox.h"
 #include "guest/guest.h"
+#include "sched/children.h"
 #include "sched/sched_private.h"
 
-#define SLICE_MIN_NS (FM_SLICE_NS / 2) /* a tick that comes earlier is not the end of a slice */
-#define FREE_TASKS_MAX 256             /* kept for reuse */
+#define FREE_TASKS_MAX 256 /* kept for reuse */
 
 static void finish(struct fm_task *task, uint64_t now_ns);
 static void end_now(struct fm_task *task, int error);
@@ -102,12 +105,15 @@ int fm_sched_call_new(struct fm_sched *sched, struct fm_function *function,
     task->user = user;
     task->guest = NULL;
     task->place = FM_TASK_NOWHERE;
+    task->level = 0;
+    task->ticket = false;
     task->admitted = false;
     task->announce = false;
     fm_slot_call_begin(slot, fm_loop_now_ns(sched->config.loop));
 
     struct fm_call *call = task->call;
     call->task = task;
+    call->child_ops = &fm_children_ops;
     call->created_real_ns = fm_clock_real_ns();
     call->created_ns = fm_clock_monotonic_ns();
     call->deadline_ns = call->created_ns + call->limits.wall_ms * FM_NS_PER_MS;
@@ -129,15 +135,34 @@ void fm_sched_call_free(struct fm_sched *sched, struct fm_call *call)
     fm_slot_call_end(slot);
 }
 
-/* A new call needs a free sandbox; one that has started has its own. */
-static bool sandbox_free(const struct fm_sched *sched)
+/* A new call needs a ticket for a sandbox; one that has started has its own, and a child gets it
+ * before it enters the run queue. */
+static bool ticket_free(const struct fm_sched *sched)
 {
-    return sched->counts.sandboxes < sched->config.calls_max;
+    return fm_ticket_free(sched, 0);
+}
+
+static void take_ticket(struct fm_task *task)
+{
+    if (task->ticket)
+        return;
+    task->ticket = true;
+    task->sched->tickets++;
+}
+
+static void give_ticket(struct fm_task *task)
+{
+    if (!task->ticket)
+        return;
+    task->ticket = false;
+    task->sched->tickets--;
+    if (task->sched->crowded > 0)
+        fm_children_admit(task->sched);
 }
 
 static enum fm_lane lane_of(const struct fm_task *task)
 {
-    return task->guest ? FM_LANE_STARTED : FM_LANE_NEW;
+    return task->ticket ? FM_LANE_STARTED : FM_LANE_NEW;
 }
 
 /* --- waiting ---------------------------------------------------------------------------------- */
@@ -156,13 +181,20 @@ static void disarm(struct fm_task *task)
     fm_loop_timer_cancel(task->sched->config.loop, &task->timer);
 }
 
-static void wait_in_queue(struct fm_task *task)
+void fm_task_queue(struct fm_task *task)
 {
     struct fm_sched *sched = task->sched;
     if (task->call->state != FM_CALL_QUEUED)
         fm_call_set_state(task->call, FM_CALL_QUEUED, 0);
-    task->place = FM_TASK_READY;
-    fm_runqueue_push(&sched->queue, lane_of(task), task->user, &task->link);
+    if (task->level > 0 && fm_ticket_free(sched, task->level))
+        take_ticket(task);
+    if (task->level > 0 && !task->ticket) {
+        task->place = FM_TASK_CROWDED;
+        fm_children_crowd(task);
+    } else {
+        task->place = FM_TASK_READY;
+        fm_runqueue_push(&sched->queue, lane_of(task), task->user, &task->link);
+    }
     if (task->timer.at_ns == task->call->deadline_ns && fm_timer_armed(&task->timer))
         return;
     if (!arm(task, task->call->deadline_ns))
@@ -177,9 +209,14 @@ static void on_task_time(struct fm_timer *timer)
         fm_sched_cancel(task->sched, call, FM_ERR_DEADLINE);
         return;
     }
+    fm_task_wake(task);
+}
+
+void fm_task_wake(struct fm_task *task)
+{
     FM_ASSERT(task->place == FM_TASK_PARKED);
     task->sched->counts.parked--;
-    wait_in_queue(task);
+    fm_task_queue(task);
 }
 
 /* --- running ---------------------------------------------------------------------------------- */
@@ -199,7 +236,7 @@ static int on_tick(void *data)
         fm_call_fail_limit(call, "cpu_ms", call->limits.cpu_ms);
         return FM_ERR_GUEST_LIMIT;
     }
-    return slice_ns >= SLICE_MIN_NS ? FM_TICK_YIELD : 0;
+    return slice_ns >= FM_SLICE_MIN_NS ? FM_TICK_YIELD : 0;
 }
 
 /* True when the task has a guest to run; otherwise it has failed. */
@@ -247,6 +284,7 @@ static void run_task(struct fm_task *task)
     enum fm_guest_state state = FM_GUEST_DONE;
 
     disarm(task);
+    take_ticket(task);
     task->place = FM_TASK_INSIDE;
     fm_cputime_begin(&sched->cputime, fm_clock_monotonic_ns(), task->guest != NULL);
     fm_call_set_state(call, FM_CALL_RUNNING, fm_loop_now_ns(sched->config.loop));
@@ -269,7 +307,7 @@ static void run_task(struct fm_task *task)
     } else if (call->cancelled) {
         end_now(task, FM_ERR_CANCELLED);
     } else if (state == FM_GUEST_YIELDED) {
-        wait_in_queue(task);
+        fm_task_queue(task);
     } else {
         struct fm_guest_wait wait;
         fm_guest_wait(task->guest, &wait);
@@ -280,8 +318,9 @@ static void run_task(struct fm_task *task)
 /* Less than a slice, so that with the one that comes last it is not much more than one. */
 void fm_sched_turn(struct fm_sched *sched)
 {
-    while (sched->pass_guest_ns < SLICE_MIN_NS) {
-        struct fm_list *link = fm_runqueue_pop(&sched->queue, sandbox_free(sched));
+    fm_children_reap(sched, false);
+    while (sched->pass_guest_ns < FM_SLICE_MIN_NS) {
+        struct fm_list *link = fm_runqueue_pop(&sched->queue, ticket_free(sched));
         if (!link)
             break;
         run_task(task_at(link));
@@ -291,8 +330,8 @@ void fm_sched_turn(struct fm_sched *sched)
 
 bool fm_sched_busy(const struct fm_sched *sched)
 {
-    return sched->queue.counts[FM_LANE_STARTED] > 0 ||
-           (sched->queue.counts[FM_LANE_NEW] > 0 && sandbox_free(sched));
+    return sched->queue.counts[FM_LANE_STARTED] > 0 || !fm_list_empty(&sched->orphans) ||
+           (sched->queue.counts[FM_LANE_NEW] > 0 && ticket_free(sched));
 }
 
 /* --- the door --------------------------------------------------------------------------------- */
@@ -304,17 +343,21 @@ static void refuse(struct fm_task *task, int error, const char *limit, const cha
     finish(task, fm_clock_monotonic_ns());
 }
 
-/* False: refused. */
+/* False: refused.  Children have as much room again as other calls, so that a crowd of these does
+ * not make those fail that are under way; and a parent that was let in may also finish its work
+ * when the door is closed to others. */
 static bool admit(struct fm_task *task)
 {
     struct fm_sched *sched = task->sched;
     const struct fm_sched_config *config = &sched->config;
+    bool child = task->level > 0;
+    uint32_t calls = child ? sched->counts.children : sched->counts.calls - sched->counts.children;
     sched->counts.submitted++;
-    if (sched->draining) {
+    if (sched->draining && !child) {
         refuse(task, FM_ERR_BUSY, "", "the server is shutting down");
         return false;
     }
-    if (sched->counts.calls >= (uint64_t)config->calls_max + config->queue_max) {
+    if (calls >= (uint64_t)config->calls_max + config->queue_max) {
         refuse(task, FM_ERR_BUSY, "queue", "too many calls are waiting");
         return false;
     }
@@ -325,6 +368,7 @@ static bool admit(struct fm_task *task)
     }
     task->admitted = true;
     sched->counts.calls++;
+    sched->counts.children += child;
     return true;
 }
 
@@ -337,7 +381,7 @@ static void wait_for_module(struct fm_task *task)
         return;
     }
     if (slot->module) { /* another worker had it */
-        wait_in_queue(task);
+        fm_task_queue(task);
         return;
     }
     task->call->cold = true;
@@ -357,12 +401,12 @@ enum fm_submit fm_sched_submit(struct fm_sched *sched, struct fm_call *call)
         return FM_SUBMIT_DONE;
     if (!task->slot->module) {
         wait_for_module(task);
-    } else if (fm_runqueue_empty(&sched->queue) && sched->pass_guest_ns < FM_SLICE_NS &&
-               sandbox_free(sched)) {
+    } else if (task->level == 0 && fm_runqueue_empty(&sched->queue) &&
+               sched->pass_guest_ns < FM_SLICE_NS && ticket_free(sched)) {
         run_task(task);
         sched->counts.inlined += call->state == FM_CALL_DONE;
     } else {
-        wait_in_queue(task);
+        fm_task_queue(task);
     }
     if (call->state == FM_CALL_DONE)
         return FM_SUBMIT_DONE;
@@ -377,7 +421,7 @@ static void on_slot_loaded(struct fm_slot *slot, const struct fm_error *error)
         struct fm_task *task = task_at(link);
         task->place = FM_TASK_NOWHERE;
         if (!error) {
-            wait_in_queue(task);
+            fm_task_queue(task);
             continue;
         }
         fm_call_fail(task->call, FM_ERR_INTERNAL, error->text);
@@ -394,9 +438,11 @@ static void finish(struct fm_task *task, uint64_t now_ns)
     FM_ASSERT(!task->guest);
     disarm(task);
     task->place = FM_TASK_NOWHERE;
+    give_ticket(task);
     if (task->admitted) {
         fm_lease_give(&task->slot->concurrency);
         sched->counts.calls--;
+        sched->counts.children -= task->level > 0;
         task->admitted = false;
     }
     fm_call_set_state(call, FM_CALL_DONE, now_ns);
@@ -408,6 +454,9 @@ static void finish(struct fm_task *task, uint64_t now_ns)
         function->calls_failed++;
         sched->counts.cancelled += call->error == FM_ERR_CANCELLED;
     }
+    if (task->children)
+        fm_children_orphan(task->children);
+    task->children = NULL;
     if (task->announce) {
         task->announce = false;
         call->on_done(call);
@@ -421,7 +470,9 @@ static void end_now(struct fm_task *task, int error)
     fm_cputime_begin(&sched->cputime, fm_clock_monotonic_ns(), true);
     drop_guest(task);
     uint64_t now_ns = fm_clock_monotonic_ns();
-    task->call->cpu_ns += fm_cputime_end(&sched->cputime, now_ns);
+    uint64_t used_ns = fm_cputime_end(&sched->cputime, now_ns);
+    task->call->cpu_ns += used_ns;
+    sched->pass_guest_ns += used_ns;
     fm_call_fail(task->call, error, NULL);
     finish(task, now_ns);
 }
@@ -440,6 +491,9 @@ void fm_sched_cancel(struct fm_sched *sched, struct fm_call *call, int error)
         break;
     case FM_TASK_LOADING:
         fm_list_remove(&task->link);
+        break;
+    case FM_TASK_CROWDED:
+        fm_children_uncrowd(task);
         break;
     case FM_TASK_PARKED:
         sched->counts.parked--;
@@ -500,7 +554,9 @@ int fm_sched_new(const struct fm_sched_config *config, struct fm_sched **ret_sch
     fm_runqueue_init(&sched->queue);
     fm_registry_init(&sched->registry, config->modules, fm_loop_mailbox(config->loop));
     sched->registry.on_loaded = on_slot_loaded;
-    int failed = fm_id_generator_init(&sched->ids);
+    int failed = fm_children_init(sched);
+    if (!failed)
+        failed = fm_id_generator_init(&sched->ids);
     if (failed) {
         fm_sched_free(sched);
         return failed;
@@ -513,8 +569,10 @@ struct fm_sched *fm_sched_free(struct fm_sched *sched)
 {
     if (!sched)
         return NULL;
+    fm_children_reap(sched, true);
     FM_ASSERT(sched->counts.calls == 0);
     fm_trimmer_done(&sched->trimmer);
+    fm_children_done(sched);
     struct fm_list *link = NULL;
     while ((link = fm_list_pop_front(&sched->free_tasks)) != NULL)
         task_free(task_at(link));
@@ -537,5 +595,6 @@ void fm_sched_drain(struct fm_sched *sched)
 void fm_sched_counts(const struct fm_sched *sched, struct fm_sched_counts *ret_counts)
 {
     *ret_counts = sched->counts;
-    ret_counts->queued = sched->queue.counts[FM_LANE_STARTED] + sched->queue.counts[FM_LANE_NEW];
+    ret_counts->queued =
+        sched->queue.counts[FM_LANE_STARTED] + sched->queue.counts[FM_LANE_NEW] + sched->crowded;
 }

@@ -8,7 +8,7 @@
  *
  * What happens behind the door: admission (slots, the function's concurrency), loading the module
  * on first use, running inline when that is fair, else queueing by user, slices, parking,
- * deadlines. */
+ * deadlines.  Calls that a call starts and waits for (call_start) come to the same door. */
 #pragma once
 
 #include "base/error.h"
@@ -36,6 +36,12 @@ struct fm_sched_config {
     struct fm_engine *engine;   /* the same; NULL: its call stacks are not trimmed */
     uint32_t calls_max;         /* sandboxes of this worker at once */
     uint32_t queue_max;         /* calls waiting for one; more are FM_ERR_BUSY */
+    uint32_t await_depth;       /* calls that may wait for one another; as many sandboxes more */
+
+    /* A call that another one started has ended well and chained some: starts these, as
+     * fm_queue_chains() does.  NULL: none can be. */
+    int (*chains)(void *data, const struct fm_call *call, struct fm_error *error);
+    void *data;
 };
 
 FM_MUST_CHECK int fm_sched_new(const struct fm_sched_config *config, struct fm_sched **ret_sched);
@@ -109,6 +115,7 @@ struct fm_sched_counts {
     uint32_t parked;    /* now */
     uint32_t sandboxes; /* now */
     uint32_t calls;     /* now, not yet DONE */
+    uint32_t children;  /* of these: started by another call */
 };
 
 void fm_sched_counts(const struct fm_sched *sched, struct fm_sched_counts *ret_counts);

@@ -5,6 +5,7 @@ lines of docs/functions.md, each built with every compiler that is there and run
     FAASM_SAMPLES   where script/samples has put the sample functions
 """
 
+import collections
 import os
 import pathlib
 import random
@@ -191,8 +192,44 @@ def check_cpu(program):
         assert "must be a number" in log
 
 
+def run_alone(program, stdin):
+    """Where no calls can be started: what is said of that, once at least, is taken off the log."""
+    code, output, log = run(program, stdin)
+    told = "child calls were not run" if program.suffix == ".wasm" else "faasm: cannot start"
+    return code, output, [line for line in log.splitlines() if told not in line], told in log
+
+
+def check_fib(program):
+    for n, result in ((0, 0), (1, 1), (2, 1), (10, 55), (25, 75025)):
+        assert run_alone(program, b"%d" % n) == (0, b"%d" % result, [], n > 1)
+    assert run_alone(program, b"")[:3] == (0, b"6765", [])
+    assert run_alone(program, b"15 15\n") == (0, b"610", [], False)  # as a child is asked
+    for bad in (b"94", b"x", b"-1", b"99999999999"):
+        code, output, log, _ = run_alone(program, bad)
+        assert (code, output) == (1, b"")
+        assert "must be a number" in log[0]
+
+
+def words_of(text):
+    counts = collections.Counter(re.findall(rb"[^ \t-\r]+", text))
+    return b"".join(b"%s %d\n" % (word, counts[word]) for word in sorted(counts))
+
+
+def check_wordcount(program):
+    for text in (b"", b"\n", b"a", b" b a  b\tc\na b ", b"\0 \xff \0 a\0b", b"ab abc a ab b"):
+        assert run_alone(program, text) == (0, words_of(text), [], False)
+    long = b" ".join(b"%d" % number for number in random.Random(1).choices(range(5000), k=50000))
+    assert run_alone(program, long) == (0, words_of(long), [], True)
+    for size in (LIMIT - 1, LIMIT, LIMIT + 1, 300000):  # one word, which cannot be cut
+        assert run_alone(program, b"x" * size) == (0, b"x" * size + b" 1\n", [], False)
+
+
 SAMPLE_CHECKS = {"echo": check_echo, "x2": check_x2, "dummy": check_dummy, "chain": check_chain,
-                 "cpu": check_cpu}
+                 "cpu": check_cpu, "fib": check_fib, "wordcount": check_wordcount}
+
+CALL_IMPORTS = {f"faasm.call_{name}" for name in
+                ("info", "start", "wait", "output_size", "output_read")}
+MORE_IMPORTS = {"chain": {"faasm.chain"}, "fib": CALL_IMPORTS, "wordcount": CALL_IMPORTS}
 
 
 def test_every_sample_has_its_check_and_is_built():
@@ -209,8 +246,7 @@ def test_sample_as_built(name):
 @pytest.mark.parametrize("name", SAMPLE_CHECKS)
 def test_sample(compiler, tmp_path, name):
     module = compiler.compile(tmp_path / f"{name}.wasm", *WARNINGS, f"func/function_{name}.c")
-    expected = OLD_IMPORTS | {"faasm.chain"} if name == "chain" else OLD_IMPORTS
-    assert imports(module) == expected
+    assert imports(module) == OLD_IMPORTS | MORE_IMPORTS.get(name, set())
     assert exports(module) == {"memory", "_start"}
     SAMPLE_CHECKS[name](module)
 
@@ -619,6 +655,35 @@ def test_chains_and_their_limits(compiler, tmp_path):
     code, output, log = run(module, options=["--limit", "chain_fanout=5"])
     assert output[0] == 5
     assert log.count("the host refused") == 17 and log.count("length is negative") == 1
+
+
+def test_calls_cannot_be_started_without_a_server(compiler, tmp_path):
+    text = source(tmp_path, """
+        int exec(struct FaasmMemory *memory)
+        {
+            const int64_t calls[] = {1, 2};
+            char text[8] = "?";
+            int64_t started = faasmCallStart(memory, "next", memory->input, 3);
+            int errors[] = {
+                faasmAwaitCall(memory, 1, FAASM_FOR_EVER), faasmAwaitCall(memory, started, 0),
+                faasmAwaitAny(memory, calls, 2, 0), faasmAwaitAny(memory, calls, 0, 0),
+                faasmCallOutputSize(memory, 1), faasmCallOutput(memory, 1, 0, text, 8),
+                faasmAwaitCallOutput(memory, 1, text, 8), faasmCallInfo(memory, 7, text, 8),
+                faasmCallInfo(memory, FAASM_INFO_ATTEMPT, text, 1),
+                faasmCallInfo(memory, FAASM_INFO_ATTEMPT, text, 2),
+                faasmCallInfo(memory, FAASM_INFO_PARENT, text + 4, 1)};
+            int length = sprintf((char *)memory->output, "%d %s", (int)started, text);
+            for (unsigned i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
+                length += sprintf((char *)memory->output + length, " %d", errors[i]);
+            return 0;
+        }""")
+    module = compiler.compile(tmp_path / "x.wasm", *WARNINGS, text)
+    expected = b"-6 1 -44 -44 -44 -28 -44 -44 -44 -28 -51 1 0"
+    assert run(module) == (0, expected, "faasm: run: child calls were not run (1)\n")
+
+    sh("gcc", "-O2", *WARNINGS, "-I", INCLUDE, "-o", tmp_path / "x", text)
+    expected = b"-38 1 -2 -2 -2 -22 -2 -2 -2 -22 -28 1 0"
+    assert run(tmp_path / "x") == (0, expected, "faasm: cannot start next with 3 bytes\n")
 
 
 def test_slots_of_2018_trap_when_written_by_hand(compiler, tmp_path):

@@ -25,7 +25,8 @@ static void test_defaults(void **state)
     assert_int_equal(limits.concurrency, 1000);
     assert_int_equal(limits.chain_fanout, 1000);
     assert_int_equal(limits.chain_depth, 32);
-    assert_int_equal(fm_limit_rows_count, 9);
+    assert_int_equal(limits.children_bytes, 64 << 20);
+    assert_int_equal(fm_limit_rows_count, 10);
 }
 
 static void test_ceilings(void **state)

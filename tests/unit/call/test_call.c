@@ -176,6 +176,69 @@ static void chains_are_copied_in_order_up_to_the_fan_out(void **state)
     done(call);
 }
 
+static void chained_and_started_calls_share_the_fan_out(void **state)
+{
+    (void)state;
+    struct fm_call *call = new_call();
+    fm_call_child_add(call, (struct fm_id){1, 2});
+    assert_int_equal(fm_call_chain(call, "one", 3, NULL, 0), 0);
+    assert_int_equal(fm_call_chain(call, "two", 3, NULL, 0), FM_ERR_QUOTA);
+    assert_int_equal(call->children_started, 1);
+    assert_int_equal(call->chains_count, 1);
+    done(call);
+}
+
+static void ids_of_children_are_kept_up_to_a_bound(void **state)
+{
+    (void)state;
+    const uint32_t counts[] = {0,
+                               1,
+                               7,
+                               8,
+                               9,
+                               16,
+                               17,
+                               FM_CALL_CHILDREN_LISTED_MAX - 1,
+                               FM_CALL_CHILDREN_LISTED_MAX,
+                               FM_CALL_CHILDREN_LISTED_MAX + 1};
+    struct fm_call *call = new_call();
+    for (size_t i = 0; i < FM_ARRAY_LENGTH(counts); i++) {
+        for (uint32_t n = 1; n <= counts[i]; n++)
+            fm_call_child_add(call, (struct fm_id){n, ~(uint64_t)n});
+        assert_int_equal(call->children_started, counts[i]);
+        assert_int_equal(call->children_count, fm_min_u64(counts[i], FM_CALL_CHILDREN_LISTED_MAX));
+        for (uint32_t n = 1; n <= call->children_count; n++) {
+            assert_int_equal(call->children[n - 1].high, n);
+            assert_int_equal(call->children[n - 1].low, ~(uint64_t)n);
+        }
+        fm_call_set_state(call, FM_CALL_DONE, 1);
+        fm_call_reset(call, &version);
+        assert_int_equal(call->children_count, 0);
+        assert_int_equal(call->children_started, 0);
+    }
+    call->arena.bytes_max = 0; /* no memory: they are counted all the same */
+    fm_call_child_add(call, (struct fm_id){1, 1});
+    assert_int_equal(call->children_started, 1);
+    assert_int_equal(call->children_count, 0);
+    done(call);
+}
+
+static void the_deadline_is_told_in_real_time(void **state)
+{
+    (void)state;
+    struct fm_call *call = new_call();
+    assert_int_equal(fm_call_deadline_unix_ms(call), 0);
+    call->deadline_ns = UINT64_MAX;
+    assert_int_equal(fm_call_deadline_unix_ms(call), 0);
+    call->created_real_ns = UINT64_C(1700000000000) * FM_NS_PER_MS;
+    call->created_ns = 5000 * FM_NS_PER_MS;
+    call->deadline_ns = call->created_ns + 250 * FM_NS_PER_MS;
+    assert_int_equal(fm_call_deadline_unix_ms(call), UINT64_C(1700000000250));
+    call->deadline_ns = call->created_ns - 1 * FM_NS_PER_MS; /* of a parent, already over */
+    assert_int_equal(fm_call_deadline_unix_ms(call), UINT64_C(1699999999999));
+    done(call);
+}
+
 static void a_reset_call_is_as_good_as_new(void **state)
 {
     (void)state;
@@ -195,6 +258,9 @@ static void a_reset_call_is_as_good_as_new(void **state)
     assert_false(call->cancelled);
     assert_int_equal(call->finished_ns, 0);
     assert_string_equal(call->principal, "anonymous");
+    assert_int_equal(call->attempt, 1);
+    assert_int_equal(call->parent.high, 0);
+    assert_null(call->child_ops);
     done(call);
 }
 
@@ -233,6 +299,9 @@ int main(void)
         cmocka_unit_test(a_log_over_its_limit_is_cut_and_says_so),
         cmocka_unit_test(input_is_read_from_any_offset),
         cmocka_unit_test(chains_are_copied_in_order_up_to_the_fan_out),
+        cmocka_unit_test(chained_and_started_calls_share_the_fan_out),
+        cmocka_unit_test(ids_of_children_are_kept_up_to_a_bound),
+        cmocka_unit_test(the_deadline_is_told_in_real_time),
         cmocka_unit_test(a_reset_call_is_as_good_as_new),
         cmocka_unit_test(memory_may_fail_anywhere),
     };

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "cmd/config.h"
+#include "engine/engine.h"
 
 static struct fm_config config;
 static struct fm_error error;
@@ -47,6 +48,10 @@ static void values_have_units_and_bounds(void **state)
     assert_int_equal(set("workers=257"), FM_ERR_BAD_REQUEST);
     assert_int_equal(config.workers, 256);
     assert_int_equal(set("workers=auto"), 0);
+    assert_int_equal(set("await_depth=0"), 0);
+    assert_int_equal(set("await_depth=1000"), 0);
+    assert_int_equal(set("await_depth=1001"), FM_ERR_BAD_REQUEST);
+    assert_int_equal(config.await_depth, 1000);
     assert_int_equal(set("drain_ms=auto"), FM_ERR_BAD_REQUEST); /* its default is a number */
 }
 
@@ -131,6 +136,25 @@ static void nothing_stays_automatic(void **state)
     assert_true(config.records_bytes >= FM_MIB && config.records_bytes != FM_CONFIG_AUTO);
 }
 
+/* What the machine allows is enough for both, unless the depth alone takes half of it. */
+static void slots_leave_room_for_children(void **state)
+{
+    (void)state;
+    uint64_t ceiling = fm_engine_slots_ceiling();
+    const uint64_t depths[] = {0, 1, 32, 1000};
+    for (size_t i = 0; i < FM_ARRAY_LENGTH(depths); i++) {
+        fm_config_init(&config);
+        config.workers = 2;
+        config.await_depth = depths[i];
+        fm_config_derive(&config);
+        uint64_t kept = fm_min_u64(2 * depths[i], ceiling / 2);
+        assert_true(config.slots >= 1 && config.slots + kept <= ceiling);
+    }
+    config.slots = 10000; /* what is said holds */
+    fm_config_derive(&config);
+    assert_int_equal(config.slots, 10000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -139,6 +163,7 @@ int main(void)
         cmocka_unit_test_setup(files_have_comments_and_line_numbers, setup),
         cmocka_unit_test_setup(what_is_printed_can_be_read_again, setup),
         cmocka_unit_test_setup(nothing_stays_automatic, setup),
+        cmocka_unit_test_setup(slots_leave_room_for_children, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
