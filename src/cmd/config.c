@@ -192,12 +192,16 @@ static void derive(uint64_t *value, uint64_t fitting)
         *value = fitting;
 }
 
-/* What vm.max_map_count allows is shared with the instances kept for calls that others wait for. */
+uint64_t fm_config_slots_beside(const struct fm_config *config)
+{
+    return config->workers * (config->await_depth + FM_ENGINE_SLOTS_CLEARING);
+}
+
+/* All of the pool shares what vm.max_map_count allows. */
 static uint64_t fitting_slots(uint64_t slots, const struct fm_config *config)
 {
     uint64_t ceiling = fm_engine_slots_ceiling();
-    uint64_t kept = fm_min_u64(config->workers * config->await_depth, ceiling / 2);
-    return fm_min_u64(slots, ceiling - kept);
+    return fm_min_u64(slots, ceiling - fm_min_u64(fm_config_slots_beside(config), ceiling / 2));
 }
 
 void fm_config_derive(struct fm_config *config)

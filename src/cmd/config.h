@@ -75,5 +75,9 @@ FM_MUST_CHECK int fm_config_read(struct fm_config *config, const char *path,
 /* Replaces FM_CONFIG_AUTO by what fits this machine. */
 void fm_config_derive(struct fm_config *config);
 
+/* How many slots the pool has beside those of the setting: for calls that others wait for, and for
+ * those that are being cleared. */
+uint64_t fm_config_slots_beside(const struct fm_config *config);
+
 /* Every key as a line of a file, with its prose. */
 void fm_config_print(const struct fm_config *config, FILE *out);

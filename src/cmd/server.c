@@ -44,7 +44,7 @@ static int make_engine(struct fm_server *server, struct fm_error *error)
     const struct fm_config *config = server->config;
     struct fm_engine_config engine;
     fm_engine_config_init(&engine, true);
-    engine.slots = (uint32_t)(config->slots + config->workers * config->await_depth);
+    engine.slots = (uint32_t)(config->slots + fm_config_slots_beside(config));
     engine.memory_bytes_max = config->memory_bytes_max;
     engine.stack_bytes = config->guest_stack_bytes;
     engine.keep_resident_bytes = config->keep_resident_bytes;

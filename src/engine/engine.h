@@ -9,6 +9,12 @@
 
 struct fm_engine; /* opaque */
 
+/* Slots that a thread may have given back and that are not cleared yet.  They are cleared in
+ * batches (settings.c), and while one thread is about it another finds none of them: so that a
+ * sandbox which must be there always is, a pool has as many more, for each thread that runs guests.
+ */
+#define FM_ENGINE_SLOTS_CLEARING 48
+
 struct fm_engine_config {
     bool pooled;               /* slots prepared in advance (server), or made on demand (tools) */
     uint32_t slots;            /* sandboxes that can exist at once, when pooled */

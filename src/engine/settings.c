@@ -20,6 +20,7 @@
 #define RESERVATION_BYTES (4 * FM_GIB)
 #define HOST_STACK_BYTES (256 * FM_KIB) /* of a fiber, for host functions on top of the guest */
 #define SLOTS_MAX 10000
+#define CLEARING_BATCH 16 /* regions; a slot has at least one */
 #define TABLES_PER_MODULE_MAX 4
 #define MAPPINGS_PER_SLOT 6           /* stack and its guard, image, zeros, rest, guard */
 #define MAPPINGS_RESERVED 4096        /* for the rest of the process */
@@ -27,6 +28,10 @@
 #define SLOT_SHARE_BYTES (4 * FM_MIB) /* of the machine's memory, per slot by default */
 #define RESIDENT_SHARE 64             /* of the machine's memory may stay in free slots */
 #define WARM_SLOTS_MAX 256
+
+/* A thread's queue and what its last sandbox adds to it are cleared together, each less than a
+ * batch; meanwhile the queue may fill again. */
+_Static_assert(3 * CLEARING_BATCH <= FM_ENGINE_SLOTS_CLEARING, "a pool has room for them");
 
 static uint64_t machine_memory_bytes(void)
 {
@@ -107,7 +112,7 @@ static void set_pool(wasm_config_t *settings, const struct fm_engine_config *con
     POOL(table_elements, FM_TABLE_ELEMENTS_MAX);
     POOL(max_memory_size, (size_t)config->memory_bytes_max);
     POOL(max_unused_warm_slots, (uint32_t)config->warm_slots);
-    POOL(decommit_batch_size, 16);
+    POOL(decommit_batch_size, CLEARING_BATCH);
     POOL(linear_memory_keep_resident, (size_t)config->keep_resident_bytes);
     POOL(table_keep_resident, 16 * FM_KIB);
 #undef POOL

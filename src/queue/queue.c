@@ -30,7 +30,7 @@ struct fm_queue {
     bool start_posted;
     struct fm_list finished; /* oldest first */
     struct fm_timer retention;
-    uint64_t bytes; /* of inputs, outputs, logs */
+    uint64_t bytes; /* of inputs, outputs, logs, lists of children */
 };
 
 struct entry {
@@ -213,7 +213,8 @@ static void on_done(struct fm_call *call)
     entry->input = NULL;
 
     queue->bytes -= entry->bytes;
-    entry->bytes = record->output_bytes + record->log_bytes;
+    entry->bytes = record->output_bytes + record->log_bytes +
+                   record->children_count * sizeof(*record->children);
     queue->bytes += entry->bytes;
     entry->call = NULL;
     fm_sched_call_free(queue->config.sched, call);

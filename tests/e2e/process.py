@@ -28,7 +28,7 @@ class Server:
 
     def __init__(self, folder, *options, samples=False):
         command = [FAASM, "serve", "--listen", "127.0.0.1:0", "--data", str(folder)]
-        command += ["--set", "slots=64"]
+        command += ["--set", "slots=32"]  # the thread sanitizer has few addresses to give
         if samples:
             command += ["--samples", SAMPLES]
         self.lines = []

@@ -418,7 +418,7 @@ def test_a_parent_that_ends_takes_its_children_along(server, name, status):
 
 def test_trees_end_with_the_server(other):
     """Those that do not end in time after SIGTERM are cancelled; Server.stop() wants exit code 0."""
-    server = other("--set", "drain_ms=100ms")
+    server = other("--set", "drain_ms=100ms", "--set", "slots=64", "--workers", "1")
     for _ in range(3):
         server.request("POST", "/fa/ada/forest")
     server.wait_metric("faasm_calls_parked", 3 * 15)

@@ -222,7 +222,7 @@ def test_code_of_another_folder_is_not_taken(servers, tmp_path):
 def test_two_servers_do_not_share_a_folder(servers, tmp_path):
     servers()
     second = subprocess.run(
-        [FAASM, "serve", "--listen", "127.0.0.1:0", "--data", tmp_path / "data", "--set", "slots=64"],
+        [FAASM, "serve", "--listen", "127.0.0.1:0", "--data", tmp_path / "data", "--set", "slots=32"],
         capture_output=True, text=True, timeout=60, check=False)
     assert second.returncode == 73
     assert "start_failed" in second.stderr

@@ -136,7 +136,7 @@ static void nothing_stays_automatic(void **state)
     assert_true(config.records_bytes >= FM_MIB && config.records_bytes != FM_CONFIG_AUTO);
 }
 
-/* What the machine allows is enough for both, unless the depth alone takes half of it. */
+/* What the machine allows is enough for all, unless what lies beside the slots takes half of it. */
 static void slots_leave_room_for_children(void **state)
 {
     (void)state;
@@ -147,8 +147,10 @@ static void slots_leave_room_for_children(void **state)
         config.workers = 2;
         config.await_depth = depths[i];
         fm_config_derive(&config);
-        uint64_t kept = fm_min_u64(2 * depths[i], ceiling / 2);
-        assert_true(config.slots >= 1 && config.slots + kept <= ceiling);
+        uint64_t beside = fm_config_slots_beside(&config);
+        assert_int_equal(beside, 2 * (depths[i] + FM_ENGINE_SLOTS_CLEARING));
+        assert_true(config.slots >= 1);
+        assert_true(config.slots + fm_min_u64(beside, ceiling / 2) <= ceiling);
     }
     config.slots = 10000; /* what is said holds */
     fm_config_derive(&config);

@@ -824,6 +824,28 @@ static void a_parent_that_traps_or_is_late_ends_its_children(void **state)
     assert_nothing_left(f);
 }
 
+/* One task a turn; the tree is cancelled after every number of them, down to its very end. */
+static void a_tree_may_be_cancelled_at_any_time(void **state)
+{
+    struct fixture *f = *state;
+    open_sched(f, 2, QUEUE_MAX, DEPTH);
+    publish(f, "tree", TREE);
+    bool ended_by_itself = false;
+    for (int steps = 0; !ended_by_itself; steps++) {
+        struct fm_call *root = start_call(f, "tree", "\x03\x02", 2);
+        for (int step = 0; step < steps && root->state != FM_CALL_DONE; step++) {
+            f->sched->pass_guest_ns = FM_SLICE_MIN_NS - 1;
+            fm_sched_turn(f->sched);
+        }
+        ended_by_itself = root->state == FM_CALL_DONE;
+        fm_sched_cancel(f->sched, root, FM_ERR_CANCELLED);
+        assert_int_equal(root->error, ended_by_itself ? 0 : FM_ERR_CANCELLED);
+        fm_sched_call_free(f->sched, root);
+        assert_nothing_left(f);
+        assert_true(steps < 10000);
+    }
+}
+
 /* Many orphans take more than one turn, each within its share of time. */
 static void many_orphans_are_ended_bit_by_bit(void **state)
 {
@@ -946,6 +968,7 @@ int main(void)
         TEST(orphans_end_with_the_scheduler),
         TEST(a_parent_that_returns_ends_its_children),
         TEST(a_parent_that_traps_or_is_late_ends_its_children),
+        TEST(a_tree_may_be_cancelled_at_any_time),
         TEST(many_orphans_are_ended_bit_by_bit),
         TEST(what_a_child_chains_is_started),
         TEST(memory_may_fail_at_a_start),
