@@ -30,6 +30,7 @@
 #include "sched/deploy.h"
 #include "sched/modules.h"
 #include "sched/ticker.h"
+#include "sched/users.h"
 #include "store/functions.h"
 
 #define POOL_THREADS 2
@@ -116,6 +117,8 @@ static int make_shared(struct fm_server *server, const struct fm_server_start *s
         failed = fm_deployer_new(&deployer, &server->deployer);
     if (!failed)
         failed = fm_ticker_new(server->engine, (unsigned)config->workers, &server->ticker);
+    if (!failed)
+        failed = fm_users_new((unsigned)config->workers, &server->users);
     return failed ? fm_error_set(error, failed, "cannot start: %s", fm_err_meaning(failed)) : 0;
 }
 
@@ -260,6 +263,7 @@ static void server_done(struct fm_server *server)
         fm_worker_done(&server->workers[i]);
     fm_pool_free(server->builds);
     fm_pool_free(server->pool);
+    fm_users_free(server->users);
     fm_ticker_free(server->ticker);
     fm_deployer_free(server->deployer);
     fm_modules_free(server->modules);

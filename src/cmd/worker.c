@@ -56,6 +56,7 @@ static int make_parts(struct fm_worker *worker, struct fm_error *error)
         .loop = worker->loop,
         .modules = server->modules,
         .ticker = server->ticker,
+        .users = server->users,
         .calls_max =
             (uint32_t)(config->slots / workers + (worker->index < config->slots % workers)),
         .queue_max = (uint32_t)config->queue_length,

@@ -12,6 +12,7 @@
 #include "sched/sched.h"
 
 struct fm_registry;
+struct fm_user;
 
 /* One version on this worker. */
 struct fm_slot {
@@ -33,6 +34,7 @@ struct fm_function {
     struct fm_map_node node; /* by "user/function" */
     char *key;
     size_t user_length;
+    struct fm_user *user; /* as this worker knows it; NULL before the first call */
     struct fm_registry *registry;
     struct fm_slot *current; /* NULL: removed */
     struct fm_list slots;    /* all of them */

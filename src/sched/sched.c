@@ -90,16 +90,13 @@ int fm_sched_call_new(struct fm_sched *sched, struct fm_function *function,
 {
     struct fm_slot *slot = function->current;
     FM_ASSERT(slot);
-    struct fm_user *user =
-        fm_runqueue_user_ref(&sched->queue, function->key, function->user_length);
-    struct fm_task *task = user ? task_new(sched, slot->code->version) : NULL;
-    if (!task) {
-        if (user)
-            fm_runqueue_user_unref(&sched->queue, user);
+    if (!function->user)
+        function->user = fm_user_get(sched, function->key, function->user_length);
+    struct fm_task *task = function->user ? task_new(sched, slot->code->version) : NULL;
+    if (!task)
         return FM_ERR_NOMEM;
-    }
     task->slot = slot;
-    task->user = user;
+    task->user = function->user;
     task->guest = NULL;
     task->place = FM_TASK_NOWHERE;
     task->admitted = false;
@@ -122,7 +119,6 @@ void fm_sched_call_free(struct fm_sched *sched, struct fm_call *call)
     struct fm_task *task = task_of(call);
     FM_ASSERT(task->place == FM_TASK_NOWHERE);
     struct fm_slot *slot = task->slot;
-    fm_runqueue_user_unref(&sched->queue, task->user);
     task->slot = NULL;
     task->user = NULL;
     task_recycle(sched, task);
@@ -162,7 +158,7 @@ static void wait_in_queue(struct fm_task *task)
     if (task->call->state != FM_CALL_QUEUED)
         fm_call_set_state(task->call, FM_CALL_QUEUED, 0);
     task->place = FM_TASK_READY;
-    fm_runqueue_push(&sched->queue, lane_of(task), task->user, &task->link);
+    sched->policy->push(&sched->queue, lane_of(task), &task->user->turns, &task->link);
     if (task->timer.at_ns == task->call->deadline_ns && fm_timer_armed(&task->timer))
         return;
     if (!arm(task, task->call->deadline_ns))
@@ -257,6 +253,7 @@ static void run_task(struct fm_task *task)
     }
     uint64_t used_ns = fm_clock_thread_cpu_ns() - sched->slice_cpu_ns;
     call->cpu_ns += used_ns;
+    sched->policy->charge(&sched->queue, &task->user->turns, used_ns);
     sched->pass_guest_ns += used_ns;
     sched->counts.guest_cpu_ns += used_ns;
 
@@ -277,7 +274,8 @@ static void run_task(struct fm_task *task)
 void fm_sched_turn(struct fm_sched *sched)
 {
     while (sched->pass_guest_ns < SLICE_MIN_NS) {
-        struct fm_list *link = fm_runqueue_pop(&sched->queue, sandbox_free(sched));
+        struct fm_turns *turns = NULL;
+        struct fm_list *link = sched->policy->pick(&sched->queue, sandbox_free(sched), &turns);
         if (!link)
             break;
         run_task(task_at(link));
@@ -355,6 +353,7 @@ enum fm_submit fm_sched_submit(struct fm_sched *sched, struct fm_call *call)
         wait_for_module(task);
     } else if (fm_runqueue_empty(&sched->queue) && sched->pass_guest_ns < FM_SLICE_NS &&
                sandbox_free(sched)) {
+        sched->policy->begin(&sched->queue, &task->user->turns);
         run_task(task);
         sched->counts.inlined += call->state == FM_CALL_DONE;
     } else {
@@ -430,7 +429,7 @@ void fm_sched_cancel(struct fm_sched *sched, struct fm_call *call, int error)
         call->cancelled = true; /* ends at its next tick, or when it gives the thread back */
         return;
     case FM_TASK_READY:
-        fm_runqueue_remove(&sched->queue, lane_of(task), task->user, &task->link);
+        fm_runqueue_remove(&sched->queue, lane_of(task), &task->user->turns, &task->link);
         break;
     case FM_TASK_LOADING:
         fm_list_remove(&task->link);
@@ -492,7 +491,14 @@ int fm_sched_new(const struct fm_sched_config *config, struct fm_sched **ret_sch
     fm_runqueue_init(&sched->queue);
     fm_registry_init(&sched->registry, config->modules, fm_loop_mailbox(config->loop));
     sched->registry.on_loaded = on_slot_loaded;
+    sched->policy = &fm_policy_fair;
+    fm_map_init(&sched->users);
+    sched->all_users = config->users;
     int failed = fm_id_generator_init(&sched->ids);
+    if (!failed && !config->users) {
+        failed = fm_users_new(config->workers, &sched->own_users);
+        sched->all_users = sched->own_users;
+    }
     if (failed) {
         fm_sched_free(sched);
         return failed;
@@ -510,6 +516,8 @@ struct fm_sched *fm_sched_free(struct fm_sched *sched)
     while ((link = fm_list_pop_front(&sched->free_tasks)) != NULL)
         task_free(task_at(link));
     fm_registry_done(&sched->registry);
+    fm_user_free_all(sched);
+    fm_users_free(sched->own_users);
     fm_runqueue_done(&sched->queue);
     free(sched);
     return NULL;

@@ -21,6 +21,7 @@ struct fm_loop;
 struct fm_modules;
 struct fm_sched; /* opaque */
 struct fm_ticker;
+struct fm_users;
 
 /* The last byte of a call's id names the worker that has it. */
 #define FM_SCHED_WORKERS_MASK 0xffu
@@ -32,6 +33,7 @@ struct fm_sched_config {
     struct fm_loop *loop;
     struct fm_modules *modules; /* shared by all workers */
     struct fm_ticker *ticker;   /* the same */
+    struct fm_users *users;     /* the same; NULL: the worker is alone and has its own */
     uint32_t calls_max;         /* sandboxes of this worker at once */
     uint32_t queue_max;         /* calls waiting for one; more are FM_ERR_BUSY */
 };

@@ -3,10 +3,12 @@
 
 #include "base/id.h"
 #include "loop/loop.h"
+#include "sched/policy.h"
 #include "sched/registry.h"
 #include "sched/runqueue.h"
 #include "sched/sched.h"
 #include "sched/ticker.h"
+#include "sched/user.h"
 
 struct fm_guest;
 
@@ -22,8 +24,8 @@ enum fm_task_place {
 struct fm_task {
     struct fm_call *call;
     struct fm_sched *sched;
-    struct fm_slot *slot;   /* version that it runs; held by slot->calls */
-    struct fm_user *user;   /* referenced */
+    struct fm_slot *slot; /* version that it runs; held by slot->calls */
+    struct fm_user *user;
     struct fm_guest *guest; /* NULL before its first turn and after its last */
     enum fm_task_place place;
     bool admitted; /* counts in sched->counts.calls, holds a unit of concurrency */
@@ -35,7 +37,11 @@ struct fm_task {
 struct fm_sched {
     struct fm_sched_config config;
     struct fm_registry registry;
+    const struct fm_policy *policy;
     struct fm_runqueue queue;
+    struct fm_users *all_users; /* of the process */
+    struct fm_users *own_users; /* the same, if there is no other worker; else NULL */
+    struct fm_map users;        /* of this worker: struct fm_user.node */
     struct fm_id_generator ids;
     struct fm_ticker_seat *seat;
     struct fm_list free_tasks;
