@@ -7,6 +7,8 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "base/limits.h"
+#include "base/quotas.h"
 #include "base/units.h"
 
 #define FM_CONFIG_AUTO UINT64_MAX /* a default that follows from the machine */
@@ -51,6 +53,14 @@
     X(drain_ms, MS, 10000, 0, 3600000,                                                             \
       "after SIGTERM: time for calls to end before they are cancelled")
 
+#define FM_CONFIG_USERS_MAX 100000 /* sections */
+
+/* `[user NAME]`: what it says of that user. */
+struct fm_config_user {
+    char name[FM_NAME_LENGTH_MAX + 1]; /* "*": of all users whose own section does not say it */
+    struct fm_quota_set set;
+};
+
 struct fm_config {
 #define X(name, unit, initial, min, max, prose) uint64_t name;
     FM_CONFIG_MAP(X)
@@ -59,19 +69,26 @@ struct fm_config {
     char data[2048];
     char samples[2048]; /* "": none */
     bool insecure;
+    struct fm_config_user *users; /* sorted by name, once the file is read */
+    size_t users_count;
 };
 
 void fm_config_init(struct fm_config *config);
+void fm_config_done(struct fm_config *config);
 
 /* `text` is KEY=VALUE.  FM_ERR_BAD_REQUEST with what is wrong. */
 FM_MUST_CHECK int fm_config_set(struct fm_config *config, const char *text, struct fm_error *error);
 
-/* Lines of `key = value`, `#` starts a comment.  Errors name the line. */
+/* Lines of `key = value`, `#` starts a comment; then sections `[user NAME]` with quotas.  Errors
+ * name the line. */
 FM_MUST_CHECK int fm_config_read(struct fm_config *config, const char *path,
                                  struct fm_error *error);
 
 /* Replaces FM_CONFIG_AUTO by what fits this machine. */
 void fm_config_derive(struct fm_config *config);
+
+/* What the sections make of the quotas of a user; those that they do not say stay. */
+void fm_config_quotas(const struct fm_config *config, const char *user, struct fm_quotas *quotas);
 
 /* Every key as a line of a file, with its prose. */
 void fm_config_print(const struct fm_config *config, FILE *out);

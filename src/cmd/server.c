@@ -32,6 +32,7 @@
 #include "sched/ticker.h"
 #include "sched/users.h"
 #include "store/functions.h"
+#include "store/user_files.h"
 
 #define POOL_THREADS 2
 #define POOL_JOBS_MAX 10000
@@ -117,9 +118,51 @@ static int make_shared(struct fm_server *server, const struct fm_server_start *s
         failed = fm_deployer_new(&deployer, &server->deployer);
     if (!failed)
         failed = fm_ticker_new(server->engine, (unsigned)config->workers, &server->ticker);
-    if (!failed)
-        failed = fm_users_new((unsigned)config->workers, &server->users);
     return failed ? fm_error_set(error, failed, "cannot start: %s", fm_err_meaning(failed)) : 0;
+}
+
+/* --- users ------------------------------------------------------------------------------------ */
+
+static void configured_quotas(void *data, const char *user, struct fm_quotas *quotas)
+{
+    const struct fm_server *server = data;
+    fm_config_quotas(server->config, user, quotas);
+}
+
+static int keep_user(void *data, const char *user, const struct fm_quota_set *changed,
+                     struct fm_error *error)
+{
+    const struct fm_server *server = data;
+    return fm_user_files_put(server->user_files, user, changed, error);
+}
+
+static int take_user(const char *user, const struct fm_quota_set *changed, void *data)
+{
+    const struct fm_server *server = data;
+    return fm_users_set(server->users, user, changed);
+}
+
+static void on_bad_user(const char *name, const char *reason, void *data)
+{
+    (void)data;
+    fm_log(FM_LOG_ERROR, "user_skipped", "file", name, "reason", reason, NULL);
+}
+
+static int make_users(struct fm_server *server, struct fm_error *error)
+{
+    const struct fm_users_config users = {
+        .workers = (unsigned)server->config->workers,
+        .pool = server->pool,
+        .audience = &server->audience,
+        .configured = configured_quotas,
+        .persist = keep_user,
+        .data = server,
+    };
+    int failed = fm_user_files_open(server->functions, &server->user_files, error);
+    if (!failed && fm_users_new(&users, &server->users) != 0)
+        failed = fm_error_set(error, FM_ERR_NOMEM, "out of memory");
+    return failed ? failed
+                  : fm_user_files_each(server->user_files, take_user, on_bad_user, server, error);
 }
 
 static int make_workers(struct fm_server *server, struct fm_error *error)
@@ -264,6 +307,7 @@ static void server_done(struct fm_server *server)
     fm_pool_free(server->builds);
     fm_pool_free(server->pool);
     fm_users_free(server->users);
+    fm_user_files_close(server->user_files);
     fm_ticker_free(server->ticker);
     fm_deployer_free(server->deployer);
     fm_modules_free(server->modules);
@@ -280,6 +324,8 @@ static int run(struct fm_server *server, const struct fm_server_start *start,
 {
     const struct fm_config *config = server->config;
     int failed = make_shared(server, start, error);
+    if (!failed)
+        failed = make_users(server, error);
     if (!failed)
         failed = make_workers(server, error);
     if (!failed)

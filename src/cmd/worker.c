@@ -84,6 +84,7 @@ static int make_parts(struct fm_worker *worker, struct fm_error *error)
         .queue = worker->queue,
         .functions = server->functions,
         .deployer = server->deployer,
+        .users = server->users,
         .pool = server->pool,
         .connections_max = (uint32_t)config->connections,
         .module_bytes_max = config->module_bytes,

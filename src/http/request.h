@@ -12,6 +12,7 @@
 struct fm_ask;
 struct fm_call;
 struct fm_function;
+struct fm_patch;
 struct fm_put;
 struct fm_removal;
 struct fm_request;
@@ -92,6 +93,7 @@ struct fm_request {
     struct fm_put *put;
     struct fm_removal *removal;
     struct fm_ask *ask;
+    struct fm_patch *patch;
 
     struct fm_list link; /* in http->free_requests */
 };

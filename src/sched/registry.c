@@ -165,6 +165,8 @@ int fm_registry_publish(struct fm_registry *registry, struct fm_code *code, uint
     slot->code = code;
     fm_lease_init(&slot->concurrency, &code->concurrency);
     fm_list_init(&slot->waiting);
+    fm_list_init(&slot->blocked);
+    fm_list_init(&slot->blocked_link);
     fm_list_push_back(&function->slots, &slot->link);
     struct fm_slot *before = function->current;
     function->current = slot;

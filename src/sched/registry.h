@@ -26,8 +26,10 @@ struct fm_slot {
     bool retired;     /* not the current version any more; goes with its last call */
     bool loading;
     struct fm_load load;
-    struct fm_list waiting; /* tasks that wait for the module */
-    struct fm_list link;    /* in fm_function.slots */
+    struct fm_list waiting;      /* tasks that wait for the module */
+    struct fm_list blocked;      /* tasks that wait for a unit of concurrency */
+    struct fm_list blocked_link; /* in fm_user.blocked_slots, while there are any */
+    struct fm_list link;         /* in fm_function.slots */
 };
 
 struct fm_function {

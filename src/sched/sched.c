@@ -1,6 +1,6 @@
 /* sched.c - the door, and what happens behind it on one worker.
  *
- *      submit -- refused? --> DONE (BUSY, QUOTA)
+ *      submit -- refused? --> DONE (BUSY, QUOTA), or BLOCKED until there is a unit  (door.c)
  *         |
  *         +-- module not here --> LOADING --+
  *         |                                 v
@@ -27,6 +27,7 @@
 #include "base/clock.h"
 #include "engine/sandbox.h"
 #include "guest/guest.h"
+#include "sched/door.h"
 #include "sched/sched_private.h"
 
 #define SLICE_MIN_NS (FM_SLICE_NS / 2) /* a tick that comes earlier is not the end of a slice */
@@ -85,21 +86,29 @@ static void task_recycle(struct fm_sched *sched, struct fm_task *task)
     sched->free_tasks_count++;
 }
 
+/* NULL: out of memory. */
+static struct fm_user *user_of(struct fm_sched *sched, struct fm_function *function)
+{
+    if (!function->user)
+        function->user = fm_user_get(sched, function->key, function->user_length);
+    return function->user;
+}
+
 int fm_sched_call_new(struct fm_sched *sched, struct fm_function *function,
                       struct fm_call **ret_call)
 {
     struct fm_slot *slot = function->current;
     FM_ASSERT(slot);
-    if (!function->user)
-        function->user = fm_user_get(sched, function->key, function->user_length);
-    struct fm_task *task = function->user ? task_new(sched, slot->code->version) : NULL;
+    struct fm_user *user = user_of(sched, function);
+    struct fm_task *task = user ? task_new(sched, slot->code->version) : NULL;
     if (!task)
         return FM_ERR_NOMEM;
     task->slot = slot;
-    task->user = function->user;
+    task->user = user;
     task->guest = NULL;
     task->place = FM_TASK_NOWHERE;
-    task->admitted = false;
+    task->holds = 0;
+    task->memory_bytes = 0;
     task->announce = false;
     fm_slot_call_begin(slot, fm_loop_now_ns(sched->config.loop));
 
@@ -152,9 +161,17 @@ static void disarm(struct fm_task *task)
     fm_loop_timer_cancel(task->sched->config.loop, &task->timer);
 }
 
+bool fm_task_arm(struct fm_task *task)
+{
+    return arm(task, task->call->deadline_ns);
+}
+
 static void wait_in_queue(struct fm_task *task)
 {
     struct fm_sched *sched = task->sched;
+    if (!task->guest && !fm_door_wait(task))
+        return;                          /* refused */
+    (void)fm_quotas_may_run(task->user); /* if it may not, the queue holds it */
     if (task->call->state != FM_CALL_QUEUED)
         fm_call_set_state(task->call, FM_CALL_QUEUED, 0);
     task->place = FM_TASK_READY;
@@ -209,6 +226,7 @@ static bool ensure_guest(struct fm_task *task)
         return false;
     }
     sched->counts.sandboxes++;
+    fm_door_started(task);
     return true;
 }
 
@@ -218,6 +236,31 @@ static void drop_guest(struct fm_task *task)
         return;
     task->guest = fm_guest_free(task->guest);
     task->sched->counts.sandboxes--;
+    (void)!fm_quotas_memory_set(task->user, &task->memory_bytes, 0); /* less is always within */
+}
+
+/* What a guest has used, making and clearing its sandbox included. */
+static void charge(struct fm_task *task, uint64_t used_ns)
+{
+    struct fm_sched *sched = task->sched;
+    task->call->cpu_ns += used_ns;
+    sched->counts.guest_cpu_ns += used_ns;
+    fm_quotas_cpu(task->user, used_ns);
+}
+
+/* A guest that goes on has its memory charged; true: its user may not have that much. */
+static bool over_memory(struct fm_task *task)
+{
+    struct fm_call *call = task->call;
+    struct fm_user *user = task->user;
+    if (fm_quotas_memory_set(user, &task->memory_bytes, call->memory_bytes))
+        return false;
+    fm_call_fail(call, FM_ERR_QUOTA,
+                 "the calls of the user have more memory than its limit "
+                 "memory_bytes");
+    call->limit = "memory_bytes";
+    FM_USER_COUNT(user, refused, 1);
+    return true;
 }
 
 static void park(struct fm_task *task, uint64_t until_ns)
@@ -252,13 +295,14 @@ static void run_task(struct fm_task *task)
             drop_guest(task);
     }
     uint64_t used_ns = fm_clock_thread_cpu_ns() - sched->slice_cpu_ns;
-    call->cpu_ns += used_ns;
+    charge(task, used_ns);
     sched->policy->charge(&sched->queue, &task->user->turns, used_ns);
     sched->pass_guest_ns += used_ns;
-    sched->counts.guest_cpu_ns += used_ns;
 
     if (state == FM_GUEST_DONE) {
         finish(task);
+    } else if (over_memory(task)) {
+        end_now(task, FM_ERR_QUOTA);
     } else if (call->cancelled) {
         end_now(task, FM_ERR_CANCELLED);
     } else if (state == FM_GUEST_YIELDED) {
@@ -270,6 +314,18 @@ static void run_task(struct fm_task *task)
     }
 }
 
+/* Its turn has come, but not its memory: it stays the first of its user, whose new calls are held
+ * now. */
+static void put_back(struct fm_task *task)
+{
+    struct fm_sched *sched = task->sched;
+    struct fm_turns *turns = &task->user->turns;
+    sched->policy->charge(&sched->queue, turns, 0);
+    sched->policy->push(&sched->queue, FM_LANE_NEW, turns, &task->link);
+    fm_list_remove(&task->link);
+    fm_list_push_front(&turns->tasks[FM_LANE_NEW], &task->link);
+}
+
 /* Less than a slice, so that with the one that comes last it is not much more than one. */
 void fm_sched_turn(struct fm_sched *sched)
 {
@@ -278,7 +334,11 @@ void fm_sched_turn(struct fm_sched *sched)
         struct fm_list *link = sched->policy->pick(&sched->queue, sandbox_free(sched), &turns);
         if (!link)
             break;
-        run_task(task_at(link));
+        struct fm_task *task = task_at(link);
+        if (task->guest || fm_quotas_memory_ready(task->user, task->call->limits.memory_bytes))
+            run_task(task);
+        else
+            put_back(task);
     }
     sched->pass_guest_ns = 0;
 }
@@ -291,43 +351,21 @@ bool fm_sched_busy(const struct fm_sched *sched)
 
 /* --- the door --------------------------------------------------------------------------------- */
 
-static void refuse(struct fm_task *task, int error, const char *limit, const char *detail)
+void fm_task_refuse(struct fm_task *task, int error, const char *limit, const char *detail)
 {
     fm_call_fail(task->call, error, detail);
     task->call->limit = limit;
     finish(task);
 }
 
-/* False: refused. */
-static bool admit(struct fm_task *task)
-{
-    struct fm_sched *sched = task->sched;
-    const struct fm_sched_config *config = &sched->config;
-    sched->counts.submitted++;
-    if (sched->draining) {
-        refuse(task, FM_ERR_BUSY, "", "the server is shutting down");
-        return false;
-    }
-    if (sched->counts.calls >= (uint64_t)config->calls_max + config->queue_max) {
-        refuse(task, FM_ERR_BUSY, "queue", "too many calls are waiting");
-        return false;
-    }
-    if (!fm_lease_take(&task->slot->concurrency)) {
-        refuse(task, FM_ERR_QUOTA, "concurrency",
-               "the function already has as many calls under way as its limit `concurrency`");
-        return false;
-    }
-    task->admitted = true;
-    sched->counts.calls++;
-    return true;
-}
-
 /* Puts the task behind its module, or ends it if that cannot be loaded now. */
 static void wait_for_module(struct fm_task *task)
 {
     struct fm_slot *slot = task->slot;
+    if (!fm_door_wait(task))
+        return; /* refused */
     if (!slot->loading && fm_slot_load(slot) != 0) {
-        refuse(task, FM_ERR_BUSY, "", "too many functions are being loaded");
+        fm_task_refuse(task, FM_ERR_BUSY, "", "too many functions are being loaded");
         return;
     }
     if (slot->module) { /* another worker had it */
@@ -336,33 +374,48 @@ static void wait_for_module(struct fm_task *task)
     }
     task->call->cold = true;
     task->sched->counts.cold++;
-    fm_call_set_state(task->call, FM_CALL_QUEUED, 0);
+    if (task->call->state != FM_CALL_QUEUED)
+        fm_call_set_state(task->call, FM_CALL_QUEUED, 0);
     task->place = FM_TASK_LOADING;
     fm_list_push_back(&slot->waiting, &task->link);
     if (!arm(task, task->call->deadline_ns))
         fm_sched_cancel(task->sched, task->call, FM_ERR_NOMEM);
 }
 
-enum fm_submit fm_sched_submit(struct fm_sched *sched, struct fm_call *call)
+void fm_task_proceed(struct fm_task *task, bool may_run)
 {
-    struct fm_task *task = task_of(call);
-    FM_ASSERT(call->state == FM_CALL_NEW);
-    if (!admit(task))
-        return FM_SUBMIT_DONE;
+    struct fm_sched *sched = task->sched;
     if (!task->slot->module) {
         wait_for_module(task);
-    } else if (fm_runqueue_empty(&sched->queue) && sched->pass_guest_ns < FM_SLICE_NS &&
-               sandbox_free(sched)) {
+    } else if (may_run && fm_runqueue_empty(&sched->queue) && sched->pass_guest_ns < FM_SLICE_NS &&
+               sandbox_free(sched) && fm_quotas_may_run(task->user) &&
+               fm_quotas_memory_room(task->user, task->call->limits.memory_bytes)) {
         sched->policy->begin(&sched->queue, &task->user->turns);
         run_task(task);
-        sched->counts.inlined += call->state == FM_CALL_DONE;
+        sched->counts.inlined += task->call->state == FM_CALL_DONE;
     } else {
         wait_in_queue(task);
     }
+}
+
+enum fm_submit fm_sched_submit(struct fm_sched *sched, struct fm_call *call)
+{
+    struct fm_task *task = task_of(call);
+    FM_ASSERT(call->state == FM_CALL_NEW && task->sched == sched);
+    if (fm_door_admit(task))
+        fm_task_proceed(task, true);
     if (call->state == FM_CALL_DONE)
         return FM_SUBMIT_DONE;
     task->announce = true;
     return FM_SUBMIT_LATER;
+}
+
+int fm_sched_request(struct fm_sched *sched, struct fm_function *function, uint64_t *ret_retry_ns)
+{
+    struct fm_user *user = user_of(sched, function);
+    if (!user)
+        return FM_ERR_NOMEM;
+    return fm_quotas_request(user, ret_retry_ns) ? 0 : FM_ERR_QUOTA;
 }
 
 static void on_slot_loaded(struct fm_slot *slot, const struct fm_error *error)
@@ -389,12 +442,8 @@ static void finish(struct fm_task *task)
     FM_ASSERT(!task->guest);
     disarm(task);
     task->place = FM_TASK_NOWHERE;
-    if (task->admitted) {
-        fm_lease_give(&task->slot->concurrency);
-        sched->counts.calls--;
-        task->admitted = false;
-    }
     fm_call_set_state(call, FM_CALL_DONE, fm_clock_monotonic_ns());
+    fm_door_leave(task);
     struct fm_function *function = task->slot->function;
     sched->counts.finished++;
     function->calls_total++;
@@ -414,7 +463,7 @@ static void end_now(struct fm_task *task, int error)
 {
     uint64_t start_ns = fm_clock_thread_cpu_ns();
     drop_guest(task);
-    task->call->cpu_ns += fm_clock_thread_cpu_ns() - start_ns;
+    charge(task, fm_clock_thread_cpu_ns() - start_ns);
     fm_call_fail(task->call, error, NULL);
     finish(task);
 }
@@ -428,6 +477,9 @@ void fm_sched_cancel(struct fm_sched *sched, struct fm_call *call, int error)
     case FM_TASK_INSIDE:
         call->cancelled = true; /* ends at its next tick, or when it gives the thread back */
         return;
+    case FM_TASK_BLOCKED:
+        fm_blocked_leave(task);
+        break;
     case FM_TASK_READY:
         fm_runqueue_remove(&sched->queue, lane_of(task), &task->user->turns, &task->link);
         break;
@@ -496,7 +548,8 @@ int fm_sched_new(const struct fm_sched_config *config, struct fm_sched **ret_sch
     sched->all_users = config->users;
     int failed = fm_id_generator_init(&sched->ids);
     if (!failed && !config->users) {
-        failed = fm_users_new(config->workers, &sched->own_users);
+        failed =
+            fm_users_new(&(struct fm_users_config){.workers = config->workers}, &sched->own_users);
         sched->all_users = sched->own_users;
     }
     if (failed) {

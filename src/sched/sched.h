@@ -78,8 +78,15 @@ FM_MUST_CHECK int fm_sched_call_new(struct fm_sched *sched, struct fm_function *
                                     struct fm_call **ret_call);
 void fm_sched_call_free(struct fm_sched *sched, struct fm_call *call); /* NEW or DONE */
 
-/* The door.  Refusals are outcomes: the call is DONE with FM_ERR_BUSY or FM_ERR_QUOTA. */
+/* The door.  Refusals are outcomes: the call is DONE with FM_ERR_BUSY or FM_ERR_QUOTA.  With
+ * call->wait_for_quota it waits for concurrency and memory instead of being refused; requests_per_s
+ * is then not asked, see fm_sched_request(). */
 FM_MUST_CHECK enum fm_submit fm_sched_submit(struct fm_sched *sched, struct fm_call *call);
+
+/* For whoever accepts a call now to submit it later: takes one of the user's requests_per_s.
+ * FM_ERR_QUOTA, with how long until there is one.  FM_ERR_NOMEM. */
+FM_MUST_CHECK int fm_sched_request(struct fm_sched *sched, struct fm_function *function,
+                                   uint64_t *ret_retry_ns);
 
 /* Ends a submitted call with `error` (FM_ERR_CANCELLED...), in any state; on_done is called,
  * perhaps before this returns.  A call that is DONE stays as it is. */
