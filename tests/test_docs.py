@@ -254,6 +254,7 @@ def test_metrics():
     text = code("src/cmd/metrics.c")
     metrics = {"faasm_" + name for name in found(r'ROW\("(\w+)"', text)}
     metrics |= set(found(r'"(faasm_\w+[a-z])"', text))
+    metrics |= {"faasm_user_" + name for name in found(r'ROW\("(\w+)"', code("src/cmd/metrics_users.c"))}
     documented = {name.split("{")[0] for row in rows(section("docs/operations.md", "## Metrics"))
                   for name in names(row[0])}
     assert documented == metrics

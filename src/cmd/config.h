@@ -50,6 +50,8 @@
       "asynchronous calls remembered, per worker; the oldest finished ones go first")              \
     X(records_bytes, BYTES, FM_CONFIG_AUTO, FM_MIB, 1024 * FM_GIB,                                 \
       "memory of their inputs and outputs, per worker; by default 1/16 of memory, shared")         \
+    X(metrics_users, NONE, 10, 0, 1000,                                                            \
+      "users with samples of their own in /metrics, those with the most CPU time")                 \
     X(drain_ms, MS, 10000, 0, 3600000,                                                             \
       "after SIGTERM: time for calls to end before they are cancelled")
 

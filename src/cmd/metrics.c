@@ -1,12 +1,14 @@
 /* metrics.c - /metrics, in the text format of OpenMetrics 1.0.
  *
- * One row per number; the cardinality is fixed: nothing a user names becomes a label. */
+ * One row per number; the cardinality is bounded: of what users name only the busiest users' own
+ * names become labels (metrics_users.c). */
 #include <stddef.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "base/buffer.h"
 #include "base/clock.h"
+#include "cmd/metrics_private.h"
 #include "cmd/server.h"
 #include "engine/engine.h"
 #include "sched/modules.h"
@@ -84,8 +86,8 @@ static const struct row rows[] = {
     ROW("loop_passes", "counter", passes, "Passes of the workers' loops."),
 };
 
-static int put(struct fm_buffer *text, const char *name, const char *type, const char *help,
-               const char *labels, double value)
+int fm_metrics_put(struct fm_buffer *text, const char *name, const char *type, const char *help,
+                   const char *labels, double value)
 {
     bool counter = type[0] == 'c';
     int failed = 0;
@@ -103,9 +105,9 @@ static int put_responses(struct fm_buffer *text, const struct sums *sums)
     for (int i = 1; !failed && i < 6; i++) {
         char labels[24];
         (void)snprintf(labels, sizeof(labels), "{class=\"%dxx\"}", i);
-        failed =
-            put(text, "faasm_http_responses", "counter",
-                i == 1 ? "Answers by class of status." : NULL, labels, (double)sums->responses[i]);
+        failed = fm_metrics_put(text, "faasm_http_responses", "counter",
+                                i == 1 ? "Answers by class of status." : NULL, labels,
+                                (double)sums->responses[i]);
     }
     return failed;
 }
@@ -152,7 +154,8 @@ static int put_process(struct fm_server *server, struct fm_buffer *text, const s
     };
     int failed = 0;
     for (size_t i = 0; !failed && i < FM_ARRAY_LENGTH(values); i++)
-        failed = put(text, values[i].name, values[i].type, values[i].help, "", values[i].value);
+        failed = fm_metrics_put(text, values[i].name, values[i].type, values[i].help, "",
+                                values[i].value);
     return failed;
 }
 
@@ -168,11 +171,13 @@ int fm_metrics_text(void *data, struct fm_buffer *text)
     int failed = 0;
     for (size_t i = 0; !failed && i < FM_ARRAY_LENGTH(rows); i++) {
         uint64_t value = *(const uint64_t *)(const void *)((const char *)&sums + rows[i].offset);
-        failed = put(text, rows[i].name, rows[i].type, rows[i].help, "", (double)value);
+        failed = fm_metrics_put(text, rows[i].name, rows[i].type, rows[i].help, "", (double)value);
     }
     if (!failed)
         failed = put_responses(text, &sums);
     if (!failed)
         failed = put_process(server, text, &sums);
+    if (!failed)
+        failed = fm_metrics_users(server, text);
     return failed ? failed : fm_buffer_append_text(text, "# EOF\n");
 }

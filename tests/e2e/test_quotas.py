@@ -1,6 +1,9 @@
 """Users beside one another: weights and quotas from file and PATCH, floods, what is answered to whom."""
 import concurrent.futures
 import json
+import os
+import pathlib
+import re
 import socket
 
 import pytest
@@ -193,3 +196,42 @@ def test_a_flood_of_endless_loops_does_not_stop_others(start):
         connection.close()
     wait_use(server, "ada", calls=0, memory_bytes=0)
     assert user(server, "bob")["use"]["finished"] == 200
+
+
+def family(server, name):
+    """Label to value."""
+    _, text, _ = server.request("GET", "/metrics")
+    found = {}
+    for line in text.decode().splitlines():
+        if line.startswith(name + "{"):
+            label, value = re.fullmatch(r'\w+\{user="([^"]*)"\} (\S+)', line).groups()
+            found[label] = float(value)
+    return found
+
+
+def test_metrics_name_the_busiest_users(start):
+    server = start("--set", "metrics_users=2")
+    for name, cpu_ms in [("ada", 40), ("bob", 80), ("eve", 120), ("joe", 1)]:
+        server.put(f"{name}/spin", SPIN, f"?limit.cpu_ms={cpu_ms}")
+        assert server.call(f"{name}/spin")[0] == 502
+    cpu = family(server, "faasm_user_cpu_seconds_total")
+    assert set(cpu) == {"bob", "eve", ""}
+    assert cpu["eve"] > cpu["bob"] > 0.08 and cpu[""] > 0.041
+    assert family(server, "faasm_user_calls_finished_total") == {"bob": 1, "eve": 1, "": 2}
+    assert family(server, "faasm_user_calls") == {"bob": 0, "eve": 0, "": 0}
+
+
+def test_cpu_time_is_the_kernels(start):
+    """What a user is charged for, beside what the process used: a ratio, whatever else the machine does."""
+    server = start()
+    server.put("ada/spin", SPIN, "?limit.cpu_ms=1500")
+
+    def process_s():
+        fields = pathlib.Path(f"/proc/{server.child()}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    before = process_s()
+    assert server.call("ada/spin")[0] == 502
+    used = process_s() - before
+    charged = user(server, "ada")["use"]["cpu_us"] / 1e6
+    assert charged >= 1.5
+    assert 0.8 < charged / used < 1.05
