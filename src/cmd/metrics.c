@@ -16,7 +16,7 @@
 
 struct sums {
     uint64_t calls_submitted, calls_finished, calls_failed, calls_cancelled, calls_inlined;
-    uint64_t slices, guest_cpu_ns, cold, queued, parked, sandboxes, calls;
+    uint64_t slices, guest_cpu_ns, cold, given, queued, parked, sandboxes, calls, away;
     uint64_t connections, requests, responses[6], hangups, timeouts, bytes_in, bytes_out;
     uint64_t open, suspended, passes, pass_ns_max;
 };
@@ -33,10 +33,12 @@ static void add(struct sums *sums, const struct fm_worker_counts *counts)
     sums->slices += sched->slices;
     sums->guest_cpu_ns += sched->guest_cpu_ns;
     sums->cold += sched->cold;
+    sums->given += sched->given;
     sums->queued += sched->queued;
     sums->parked += sched->parked;
     sums->sandboxes += sched->sandboxes;
     sums->calls += sched->calls;
+    sums->away += sched->away;
     sums->connections += http->connections;
     sums->requests += http->requests;
     for (int i = 0; i < 6; i++)
@@ -70,10 +72,12 @@ static const struct row rows[] = {
     ROW("calls_cancelled", "counter", calls_cancelled, "Calls that were cancelled."),
     ROW("calls_inlined", "counter", calls_inlined, "Calls that ran to their end at once."),
     ROW("calls_cold", "counter", cold, "Calls that waited for their module."),
+    ROW("calls_given", "counter", given, "Times that a call went to another worker."),
     ROW("slices", "counter", slices, "Times that a guest was given a thread."),
     ROW("calls", "gauge", calls, "Calls that have not ended."),
     ROW("calls_queued", "gauge", queued, "Calls that wait for their turn."),
     ROW("calls_parked", "gauge", parked, "Calls that wait for an event."),
+    ROW("calls_away", "gauge", away, "Calls that are with another worker than their own."),
     ROW("sandboxes", "gauge", sandboxes, "Instances that exist."),
     ROW("http_connections_opened", "counter", connections, "Connections accepted."),
     ROW("http_connections", "gauge", open, "Connections open."),

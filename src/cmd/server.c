@@ -27,6 +27,7 @@
 #include "guest/guest.h"
 #include "loop/loop.h"
 #include "loop/pool.h"
+#include "sched/balance.h"
 #include "sched/deploy.h"
 #include "sched/modules.h"
 #include "sched/ticker.h"
@@ -161,6 +162,8 @@ static int make_users(struct fm_server *server, struct fm_error *error)
     int failed = fm_user_files_open(server->functions, &server->user_files, error);
     if (!failed && fm_users_new(&users, &server->users) != 0)
         failed = fm_error_set(error, FM_ERR_NOMEM, "out of memory");
+    if (!failed && fm_peers_new((unsigned)server->config->workers, &server->peers) != 0)
+        failed = fm_error_set(error, FM_ERR_NOMEM, "out of memory");
     return failed ? failed
                   : fm_user_files_each(server->user_files, take_user, on_bad_user, server, error);
 }
@@ -294,6 +297,9 @@ static void server_done(struct fm_server *server)
 {
     join_workers(server);
     for (unsigned i = 0; i < server->workers_count; i++)
+        fm_sched_recall(server->workers[i].sched);
+    deliver_rest(server);
+    for (unsigned i = 0; i < server->workers_count; i++)
         fm_http_close(server->workers[i].http);
     fm_deployer_stop(server->deployer);
     fm_compile_client_stop(server->compiler);
@@ -307,6 +313,7 @@ static void server_done(struct fm_server *server)
     fm_pool_free(server->builds);
     fm_pool_free(server->pool);
     fm_users_free(server->users);
+    fm_peers_free(server->peers);
     fm_user_files_close(server->user_files);
     fm_ticker_free(server->ticker);
     fm_deployer_free(server->deployer);

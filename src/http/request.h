@@ -90,6 +90,7 @@ struct fm_request {
     struct fm_function *function; /* good while function_pass == http->pass */
     uint64_t function_pass;
     struct fm_call *call; /* one of these, the handler's */
+    bool call_ended;      /* until then the call may be another worker's */
     struct fm_put *put;
     struct fm_removal *removal;
     struct fm_ask *ask;

@@ -266,6 +266,29 @@ bool fm_quotas_memory_set(struct fm_user *user, uint64_t *bytes, uint64_t now_by
     return within;
 }
 
+void fm_quotas_memory_leave(struct fm_user *user, uint64_t bytes, uint64_t *ret_credits)
+{
+    user->memory_used -= (int64_t)bytes;
+    FM_USER_COUNT(user, memory_bytes, -(int64_t)bytes);
+    *ret_credits = user->bounds & FM_BOUND_MEMORY ? bytes : 0;
+    user->memory_taken -= (int64_t)*ret_credits;
+}
+
+/* One of the two workers may not have heard yet that there is a bound, or none any more. */
+void fm_quotas_memory_arrive(struct fm_user *user, uint64_t bytes, uint64_t credits)
+{
+    bool bounded = user->bounds & FM_BOUND_MEMORY;
+    user->memory_used += (int64_t)bytes;
+    FM_USER_COUNT(user, memory_bytes, bytes);
+    if (bounded)
+        user->memory_taken += (int64_t)bytes;
+    atomic_int_least64_t *shared = &user->account->memory.credits;
+    if (bounded && credits == 0 && bytes > 0)
+        atomic_fetch_sub(shared, (int64_t)bytes);
+    if (!bounded && credits > 0)
+        atomic_fetch_add(shared, (int64_t)credits);
+}
+
 /* --- values ----------------------------------------------------------------------------------- */
 
 static void bound_memory(struct fm_user *user, bool bounded)

@@ -33,9 +33,6 @@
 #define SLICE_MIN_NS (FM_SLICE_NS / 2) /* a tick that comes earlier is not the end of a slice */
 #define FREE_TASKS_MAX 256             /* kept for reuse */
 
-static void finish(struct fm_task *task);
-static void end_now(struct fm_task *task, int error);
-
 /* --- tasks ------------------------------------------------------------------------------------ */
 
 static struct fm_task *task_of(const struct fm_call *call)
@@ -49,6 +46,7 @@ static struct fm_task *task_at(struct fm_list *link)
 }
 
 static void on_task_time(struct fm_timer *timer);
+static void cancel_here(struct fm_task *task, int error);
 
 static struct fm_task *task_new(struct fm_sched *sched, const struct fm_version *version)
 {
@@ -65,7 +63,9 @@ static struct fm_task *task_new(struct fm_sched *sched, const struct fm_version 
         return NULL;
     }
     task->sched = sched;
+    task->home = sched;
     fm_list_init(&task->link);
+    fm_list_init(&task->borrowed_link);
     fm_timer_init(&task->timer, on_task_time);
     return task;
 }
@@ -105,11 +105,14 @@ int fm_sched_call_new(struct fm_sched *sched, struct fm_function *function,
         return FM_ERR_NOMEM;
     task->slot = slot;
     task->user = user;
+    task->home_user = user;
     task->guest = NULL;
     task->place = FM_TASK_NOWHERE;
     task->holds = 0;
     task->memory_bytes = 0;
+    task->sandbox = false;
     task->announce = false;
+    atomic_store_explicit(&task->cancel_error, 0, memory_order_relaxed);
     fm_slot_call_begin(slot, fm_loop_now_ns(sched->config.loop));
 
     struct fm_call *call = task->call;
@@ -126,7 +129,7 @@ int fm_sched_call_new(struct fm_sched *sched, struct fm_function *function,
 void fm_sched_call_free(struct fm_sched *sched, struct fm_call *call)
 {
     struct fm_task *task = task_of(call);
-    FM_ASSERT(task->place == FM_TASK_NOWHERE);
+    FM_ASSERT(!task->away && !task->cancelling && task->place == FM_TASK_NOWHERE);
     struct fm_slot *slot = task->slot;
     task->slot = NULL;
     task->user = NULL;
@@ -135,14 +138,14 @@ void fm_sched_call_free(struct fm_sched *sched, struct fm_call *call)
 }
 
 /* A new call needs a free sandbox; one that has started has its own. */
-static bool sandbox_free(const struct fm_sched *sched)
+bool fm_sched_sandbox_free(const struct fm_sched *sched)
 {
     return sched->counts.sandboxes < sched->config.calls_max;
 }
 
-static enum fm_lane lane_of(const struct fm_task *task)
+enum fm_lane fm_task_lane(const struct fm_task *task)
 {
-    return task->guest ? FM_LANE_STARTED : FM_LANE_NEW;
+    return task->sandbox ? FM_LANE_STARTED : FM_LANE_NEW;
 }
 
 /* --- waiting ---------------------------------------------------------------------------------- */
@@ -166,20 +169,24 @@ bool fm_task_arm(struct fm_task *task)
     return arm(task, task->call->deadline_ns);
 }
 
-static void wait_in_queue(struct fm_task *task)
+void fm_task_ready(struct fm_task *task)
 {
     struct fm_sched *sched = task->sched;
-    if (!task->guest && !fm_door_wait(task))
-        return;                          /* refused */
     (void)fm_quotas_may_run(task->user); /* if it may not, the queue holds it */
     if (task->call->state != FM_CALL_QUEUED)
         fm_call_set_state(task->call, FM_CALL_QUEUED, 0);
     task->place = FM_TASK_READY;
-    sched->policy->push(&sched->queue, lane_of(task), &task->user->turns, &task->link);
+    sched->policy->push(&sched->queue, fm_task_lane(task), &task->user->turns, &task->link);
     if (task->timer.at_ns == task->call->deadline_ns && fm_timer_armed(&task->timer))
         return;
     if (!arm(task, task->call->deadline_ns))
-        fm_sched_cancel(sched, task->call, FM_ERR_NOMEM);
+        cancel_here(task, FM_ERR_NOMEM);
+}
+
+static void wait_in_queue(struct fm_task *task)
+{
+    if (task->guest || fm_door_wait(task)) /* else refused */
+        fm_task_ready(task);
 }
 
 static void on_task_time(struct fm_timer *timer)
@@ -187,7 +194,7 @@ static void on_task_time(struct fm_timer *timer)
     struct fm_task *task = FM_CONTAINER_OF(timer, struct fm_task, timer);
     struct fm_call *call = task->call;
     if (fm_loop_now_ns(task->sched->config.loop) >= call->deadline_ns) {
-        fm_sched_cancel(task->sched, call, FM_ERR_DEADLINE);
+        cancel_here(task, FM_ERR_DEADLINE);
         return;
     }
     FM_ASSERT(task->place == FM_TASK_PARKED);
@@ -201,9 +208,11 @@ static void on_task_time(struct fm_timer *timer)
 static int on_tick(void *data)
 {
     struct fm_call *call = data;
-    struct fm_sched *sched = task_of(call)->sched;
-    if (call->cancelled)
-        return FM_ERR_CANCELLED;
+    struct fm_task *task = task_of(call);
+    const struct fm_sched *sched = task->sched;
+    int cancelled = atomic_load_explicit(&task->cancel_error, memory_order_relaxed);
+    if (cancelled)
+        return cancelled;
     if (fm_clock_monotonic_ns() >= call->deadline_ns)
         return FM_ERR_DEADLINE;
     uint64_t slice_ns = fm_clock_thread_cpu_ns() - sched->slice_cpu_ns;
@@ -214,18 +223,23 @@ static int on_tick(void *data)
     return slice_ns >= SLICE_MIN_NS ? FM_TICK_YIELD : 0;
 }
 
+void fm_task_take_sandbox(struct fm_task *task)
+{
+    task->home->counts.sandboxes += !task->sandbox;
+    task->sandbox = true;
+}
+
 /* True when the task has a guest to run; otherwise it has failed. */
 static bool ensure_guest(struct fm_task *task)
 {
     if (task->guest)
         return true;
-    struct fm_sched *sched = task->sched;
     int failed = fm_guest_new(task->call, task->slot->module, on_tick, &task->guest);
     if (failed) {
         fm_call_fail(task->call, failed, NULL);
         return false;
     }
-    sched->counts.sandboxes++;
+    fm_task_take_sandbox(task);
     fm_door_started(task);
     return true;
 }
@@ -235,7 +249,6 @@ static void drop_guest(struct fm_task *task)
     if (!task->guest)
         return;
     task->guest = fm_guest_free(task->guest);
-    task->sched->counts.sandboxes--;
     (void)!fm_quotas_memory_set(task->user, &task->memory_bytes, 0); /* less is always within */
 }
 
@@ -263,15 +276,31 @@ static bool over_memory(struct fm_task *task)
     return true;
 }
 
-static void park(struct fm_task *task, uint64_t until_ns)
+void fm_task_park(struct fm_task *task)
 {
     struct fm_sched *sched = task->sched;
     struct fm_call *call = task->call;
+    struct fm_guest_wait wait;
+    fm_guest_wait(task->guest, &wait);
     fm_call_set_state(call, FM_CALL_PARKED, 0);
     task->place = FM_TASK_PARKED;
     sched->counts.parked++;
-    if (!arm(task, fm_min_u64(until_ns, call->deadline_ns)))
-        fm_sched_cancel(sched, call, FM_ERR_NOMEM);
+    if (!arm(task, fm_min_u64(wait.until_ns, call->deadline_ns)))
+        cancel_here(task, FM_ERR_NOMEM);
+}
+
+static bool at_home(const struct fm_task *task)
+{
+    return task->sched == task->home;
+}
+
+/* The outcome is set and the guest is gone. */
+static void conclude(struct fm_task *task)
+{
+    if (at_home(task))
+        fm_task_finish(task);
+    else
+        fm_handover_return(task, FM_RETURN_ENDED);
 }
 
 /* Gives the guest the thread once.  Afterwards the task is somewhere else: finished, parked,
@@ -299,19 +328,20 @@ static void run_task(struct fm_task *task)
     sched->policy->charge(&sched->queue, &task->user->turns, used_ns);
     sched->pass_guest_ns += used_ns;
 
-    if (state == FM_GUEST_DONE) {
-        finish(task);
-    } else if (over_memory(task)) {
-        end_now(task, FM_ERR_QUOTA);
-    } else if (call->cancelled) {
-        end_now(task, FM_ERR_CANCELLED);
-    } else if (state == FM_GUEST_YIELDED) {
-        wait_in_queue(task);
-    } else {
-        struct fm_guest_wait wait;
-        fm_guest_wait(task->guest, &wait);
-        park(task, wait.until_ns);
-    }
+    int cancelled = atomic_load(&task->cancel_error);
+    task->place = FM_TASK_NOWHERE;
+    if (state == FM_GUEST_DONE)
+        conclude(task);
+    else if (over_memory(task))
+        fm_task_end(task, FM_ERR_QUOTA);
+    else if (cancelled)
+        fm_task_end(task, cancelled);
+    else if (state == FM_GUEST_YIELDED)
+        fm_task_ready(task);
+    else if (at_home(task))
+        fm_task_park(task);
+    else
+        fm_handover_return(task, FM_RETURN_PARKED);
 }
 
 /* Its turn has come, but not its memory: it stays the first of its user, whose new calls are held
@@ -331,7 +361,8 @@ void fm_sched_turn(struct fm_sched *sched)
 {
     while (sched->pass_guest_ns < SLICE_MIN_NS) {
         struct fm_turns *turns = NULL;
-        struct fm_list *link = sched->policy->pick(&sched->queue, sandbox_free(sched), &turns);
+        struct fm_list *link =
+            sched->policy->pick(&sched->queue, fm_sched_sandbox_free(sched), &turns);
         if (!link)
             break;
         struct fm_task *task = task_at(link);
@@ -339,14 +370,18 @@ void fm_sched_turn(struct fm_sched *sched)
             run_task(task);
         else
             put_back(task);
+        fm_handover_give(sched, turns);
     }
+    if (!fm_runqueue_empty(&sched->queue))
+        fm_handover_give(sched, NULL);
+    fm_handover_tell(sched);
     sched->pass_guest_ns = 0;
 }
 
 bool fm_sched_busy(const struct fm_sched *sched)
 {
     return sched->queue.counts[FM_LANE_STARTED] > 0 ||
-           (sched->queue.counts[FM_LANE_NEW] > 0 && sandbox_free(sched));
+           (sched->queue.counts[FM_LANE_NEW] > 0 && fm_sched_sandbox_free(sched));
 }
 
 /* --- the door --------------------------------------------------------------------------------- */
@@ -355,7 +390,7 @@ void fm_task_refuse(struct fm_task *task, int error, const char *limit, const ch
 {
     fm_call_fail(task->call, error, detail);
     task->call->limit = limit;
-    finish(task);
+    fm_task_finish(task);
 }
 
 /* Puts the task behind its module, or ends it if that cannot be loaded now. */
@@ -388,7 +423,7 @@ void fm_task_proceed(struct fm_task *task, bool may_run)
     if (!task->slot->module) {
         wait_for_module(task);
     } else if (may_run && fm_runqueue_empty(&sched->queue) && sched->pass_guest_ns < FM_SLICE_NS &&
-               sandbox_free(sched) && fm_quotas_may_run(task->user) &&
+               fm_sched_sandbox_free(sched) && fm_quotas_may_run(task->user) &&
                fm_quotas_memory_room(task->user, task->call->limits.memory_bytes)) {
         sched->policy->begin(&sched->queue, &task->user->turns);
         run_task(task);
@@ -429,19 +464,21 @@ static void on_slot_loaded(struct fm_slot *slot, const struct fm_error *error)
             continue;
         }
         fm_call_fail(task->call, FM_ERR_INTERNAL, error->text);
-        finish(task);
+        fm_task_finish(task);
     }
 }
 
 /* --- the end ---------------------------------------------------------------------------------- */
 
-static void finish(struct fm_task *task)
+void fm_task_finish(struct fm_task *task)
 {
     struct fm_sched *sched = task->sched;
     struct fm_call *call = task->call;
-    FM_ASSERT(!task->guest);
+    FM_ASSERT(!task->guest && at_home(task));
     disarm(task);
     task->place = FM_TASK_NOWHERE;
+    sched->counts.sandboxes -= task->sandbox;
+    task->sandbox = false;
     fm_call_set_state(call, FM_CALL_DONE, fm_clock_monotonic_ns());
     fm_door_leave(task);
     struct fm_function *function = task->slot->function;
@@ -459,29 +496,31 @@ static void finish(struct fm_task *task)
 }
 
 /* Ends a call that does not have the thread; its guest, if any, is unwound. */
-static void end_now(struct fm_task *task, int error)
+void fm_task_end(struct fm_task *task, int error)
 {
     uint64_t start_ns = fm_clock_thread_cpu_ns();
     drop_guest(task);
     charge(task, fm_clock_thread_cpu_ns() - start_ns);
     fm_call_fail(task->call, error, NULL);
-    finish(task);
+    conclude(task);
 }
 
-void fm_sched_cancel(struct fm_sched *sched, struct fm_call *call, int error)
+/* On the worker that has the task. */
+static void cancel_here(struct fm_task *task, int error)
 {
-    struct fm_task *task = task_of(call);
+    struct fm_sched *sched = task->sched;
     switch (task->place) {
     case FM_TASK_NOWHERE:
         return; /* DONE */
     case FM_TASK_INSIDE:
-        call->cancelled = true; /* ends at its next tick, or when it gives the thread back */
+        /* It ends at its next tick, or when it gives the thread back. */
+        atomic_store(&task->cancel_error, error);
         return;
     case FM_TASK_BLOCKED:
         fm_blocked_leave(task);
         break;
     case FM_TASK_READY:
-        fm_runqueue_remove(&sched->queue, lane_of(task), &task->user->turns, &task->link);
+        fm_runqueue_remove(&sched->queue, fm_task_lane(task), &task->user->turns, &task->link);
         break;
     case FM_TASK_LOADING:
         fm_list_remove(&task->link);
@@ -490,7 +529,34 @@ void fm_sched_cancel(struct fm_sched *sched, struct fm_call *call, int error)
         sched->counts.parked--;
         break;
     }
-    end_now(task, error);
+    task->place = FM_TASK_NOWHERE;
+    fm_task_end(task, error);
+}
+
+void fm_sched_cancel(struct fm_sched *sched, struct fm_call *call, int error)
+{
+    struct fm_task *task = task_of(call);
+    FM_ASSERT(task->home == sched);
+    if (task->away)
+        fm_handover_cancel(task, error);
+    else if (!task->cancelling)
+        cancel_here(task, error);
+}
+
+void fm_sched_progress(const struct fm_call *call, struct fm_progress *ret_progress)
+{
+    const struct fm_task *task = task_of(call);
+    if (task->away) {
+        *ret_progress = task->left;
+        return;
+    }
+    *ret_progress = (struct fm_progress){
+        .state = call->state,
+        .started_ns = call->started_ns,
+        .finished_ns = call->finished_ns,
+        .cpu_ns = call->cpu_ns,
+        .memory_bytes = call->memory_bytes,
+    };
 }
 
 /* --- functions -------------------------------------------------------------------------------- */
@@ -544,6 +610,10 @@ int fm_sched_new(const struct fm_sched_config *config, struct fm_sched **ret_sch
     fm_registry_init(&sched->registry, config->modules, fm_loop_mailbox(config->loop));
     sched->registry.on_loaded = on_slot_loaded;
     sched->policy = &fm_policy_fair;
+    fm_list_init(&sched->borrowed);
+    sched->told_idle = true;
+    if (config->peers)
+        config->peers->peers[config->worker].sched = sched;
     fm_map_init(&sched->users);
     sched->all_users = config->users;
     int failed = fm_id_generator_init(&sched->ids);
@@ -564,7 +634,7 @@ struct fm_sched *fm_sched_free(struct fm_sched *sched)
 {
     if (!sched)
         return NULL;
-    FM_ASSERT(sched->counts.calls == 0);
+    FM_ASSERT(sched->counts.calls == 0 && sched->counts.borrowed == 0);
     struct fm_list *link = NULL;
     while ((link = fm_list_pop_front(&sched->free_tasks)) != NULL)
         task_free(task_at(link));
@@ -584,6 +654,17 @@ int fm_sched_publish(struct fm_sched *sched, struct fm_code *code, uint64_t sequ
 void fm_sched_drain(struct fm_sched *sched)
 {
     sched->draining = true;
+    fm_handover_close(sched);
+}
+
+bool fm_sched_drained(const struct fm_sched *sched)
+{
+    return sched->closed && sched->counts.calls == 0 && sched->counts.borrowed == 0;
+}
+
+void fm_sched_recall(struct fm_sched *sched)
+{
+    fm_handover_recall(sched);
 }
 
 void fm_sched_counts(const struct fm_sched *sched, struct fm_sched_counts *ret_counts)

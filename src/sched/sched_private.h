@@ -3,7 +3,9 @@
 
 #include "base/id.h"
 #include "loop/loop.h"
+#include "sched/balance.h"
 #include "sched/blocked.h"
+#include "sched/handover.h"
 #include "sched/policy.h"
 #include "sched/registry.h"
 #include "sched/runqueue.h"
@@ -31,17 +33,33 @@ enum fm_holds {                           /* what a task must give back; door.h 
 /* A call on its way through the scheduler; recycled together with the call. */
 struct fm_task {
     struct fm_call *call;
-    struct fm_sched *sched;
-    struct fm_slot *slot; /* version that it runs; held by slot->calls */
-    struct fm_user *user;
+    struct fm_sched *sched; /* where it is: written by whoever has it */
+    struct fm_slot *slot;   /* version that it runs; held by slot->calls */
+    struct fm_user *user;   /* on the worker where it is */
     struct fm_guest *guest; /* NULL before its first turn and after its last */
     enum fm_task_place place;
     unsigned holds;        /* fm_holds */
     enum fm_units missing; /* while it is BLOCKED */
     uint64_t memory_bytes; /* of its guest, as its user was charged for it */
+    bool sandbox;          /* holds one of its home's sandboxes, with a guest in it or not yet */
     bool announce;         /* on_done is to be called */
     struct fm_list link;
-    struct fm_timer timer; /* deadline, or the earlier wake of a parked guest */
+    struct fm_timer timer;   /* deadline, or the earlier wake of a parked guest */
+    atomic_int cancel_error; /* it is to end with that; 0: it is not */
+
+    /* Moving between workers: handover.c.  The first five are the home worker's alone. */
+    struct fm_sched *home; /* who made it */
+    struct fm_user *home_user;
+    bool away;
+    bool cancelling;         /* `cancel` is under way */
+    struct fm_progress left; /* as it was when it left home */
+    atomic_uint where;       /* the worker that has it, or is about to get it */
+    enum fm_return returned;
+    uint64_t memory_credits; /* of its user's memory_bytes, that travel with it */
+    struct fm_message message;
+    struct fm_message cancel;
+    struct fm_sched *cancel_at;   /* where `cancel` was sent */
+    struct fm_list borrowed_link; /* in sched->borrowed, while it is not at home */
 };
 
 struct fm_sched {
@@ -60,7 +78,11 @@ struct fm_sched {
     uint64_t slice_cpu_ns;  /* thread CPU clock when the present guest got the thread */
     uint64_t pass_guest_ns; /* guest CPU time since the last turn ended */
     bool draining;
-    uint64_t news_lost; /* publications that could not be applied for want of memory */
+    bool closed;             /* nothing comes from other workers any more */
+    bool recalled;           /* nothing runs here any more */
+    bool told_idle;          /* what others see: balance.h */
+    struct fm_list borrowed; /* tasks of other workers: borrowed_link */
+    uint64_t news_lost;      /* publications that could not be applied for want of memory */
     struct fm_sched_counts counts;
 };
 
@@ -71,6 +93,19 @@ void fm_task_refuse(struct fm_task *task, int error, const char *limit, const ch
 
 /* An admitted call goes on: to its module, to its turn, or with `may_run` at once. */
 void fm_task_proceed(struct fm_task *task, bool may_run);
+
+/* A task that has no place: to its turn; to wait for what its guest waits for; to its end with an
+ * error, its guest unwound; to its end. */
+void fm_task_ready(struct fm_task *task);
+void fm_task_park(struct fm_task *task);
+void fm_task_end(struct fm_task *task, int error);
+void fm_task_finish(struct fm_task *task);
+
+/* One of its home's sandboxes, if it has none yet; on the home worker. */
+void fm_task_take_sandbox(struct fm_task *task);
+
+enum fm_lane fm_task_lane(const struct fm_task *task);
+bool fm_sched_sandbox_free(const struct fm_sched *sched);
 
 /* The timer, to the call's deadline.  False: out of memory. */
 FM_MUST_CHECK bool fm_task_arm(struct fm_task *task);

@@ -100,6 +100,10 @@ FM_MUST_CHECK bool fm_quotas_memory_ready(struct fm_user *user, uint64_t bytes);
 /* A guest that had `*bytes` has `now_bytes`.  False: that is more than the user may have. */
 FM_MUST_CHECK bool fm_quotas_memory_set(struct fm_user *user, uint64_t *bytes, uint64_t now_bytes);
 
+/* A guest with that memory goes to another worker, and comes from one; the credits travel along. */
+void fm_quotas_memory_leave(struct fm_user *user, uint64_t bytes, uint64_t *ret_credits);
+void fm_quotas_memory_arrive(struct fm_user *user, uint64_t bytes, uint64_t credits);
+
 /* Calls of this user wait for credits: whoever gives some back will say so. */
 void fm_quotas_starve(struct fm_user *user);
 

@@ -102,7 +102,6 @@ static struct world *world_new(unsigned workers, uint64_t seed)
     for (unsigned i = 0; i < workers; i++) {
         fm_runqueue_init(&world->workers[i].queue);
         world->workers[i].ends_ns = NEVER;
-        fm_balance_idle(world->peers, i, true);
     }
     return world;
 }
@@ -208,7 +207,8 @@ static void receive(struct world *world, unsigned index)
 static void give(struct world *world, unsigned index, struct fm_turns *turns)
 {
     struct fm_gift gift;
-    while (fm_balance_give(world->peers, index, &world->workers[index].queue, turns, &gift)) {
+    const struct fm_giver giver = {.worker = index};
+    while (fm_balance_give(world->peers, &giver, &world->workers[index].queue, turns, &gift)) {
         struct task *task = FM_LIST_ENTRY(gift.link, struct task, link);
         assert_int_equal(task->started, gift.lane == FM_LANE_STARTED);
         send(world, task, gift.worker, LATENCY_NS, true);
