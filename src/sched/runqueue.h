@@ -47,7 +47,7 @@ struct fm_turns {
     uint64_t seen;                  /* of share->served, what is in the tag */
     uint64_t unpublished;           /* of the tag, what is not in share->served */
     uint64_t rate;                  /* virtual time per CPU time, in 1/65536 */
-    enum fm_lane next_lane;         /* that has its turn, when both could */
+    uint32_t round;                 /* started tasks that have their turn before a new one */
     atomic_uint_least32_t runnable; /* tasks, also the one that has the thread; others read it */
 };
 

@@ -225,8 +225,10 @@ static int on_tick(void *data)
 
 void fm_task_take_sandbox(struct fm_task *task)
 {
-    task->home->counts.sandboxes += !task->sandbox;
+    if (task->sandbox)
+        return; /* perhaps at a borrower, who must not touch what is its home's */
     task->sandbox = true;
+    task->home->counts.sandboxes++;
 }
 
 /* True when the task has a guest to run; otherwise it has failed. */

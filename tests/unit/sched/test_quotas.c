@@ -127,6 +127,7 @@ static int teardown(void **state)
     for (int i = 0; i < WORKERS; i++)
         fm_sched_free(f->scheds[i]);
     assert_nothing_leaked(f, "ada");
+    fm_pool_stop(f->pool); /* it answers before it is done with a change */
     fm_users_free(f->users);
     for (size_t i = 0; i < f->codes_count; i++)
         guest_code_release(f->modules, f->codes[i]);

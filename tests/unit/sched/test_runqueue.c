@@ -187,7 +187,8 @@ static void without_a_free_sandbox_new_calls_stay(void **state)
     assert_int_equal(turn(f, true, FM_SLICE_NS), 'x');
 }
 
-static void the_lanes_of_a_user_take_turns(void **state)
+/* One new call for a round of all that have started. */
+static void what_has_started_comes_before_new_calls(void **state)
 {
     struct fixture *f = *state;
     struct item items[] = {{.name = 'a'}, {.name = 'b'}, {.name = 'A'}, {.name = 'B'}};
@@ -196,7 +197,7 @@ static void the_lanes_of_a_user_take_turns(void **state)
     char order[5] = {0};
     for (int i = 0; i < 4; i++)
         order[i] = turn(f, true, FM_SLICE_NS);
-    assert_string_equal(order, "AaBb");
+    assert_string_equal(order, "aABb");
 }
 
 static void held_calls_keep_their_places(void **state)
@@ -283,7 +284,7 @@ int main(void)
         TEST(dear_slices_count_as_what_they_cost),
         TEST(a_pause_changes_nothing),
         TEST(without_a_free_sandbox_new_calls_stay),
-        TEST(the_lanes_of_a_user_take_turns),
+        TEST(what_has_started_comes_before_new_calls),
         TEST(held_calls_keep_their_places),
         cmocka_unit_test(the_heap_sorts),
         cmocka_unit_test(memory_may_fail_anywhere),
