@@ -92,7 +92,13 @@ def documented_ranges(text):
 
 def test_settings():
     settings = ranges("src/cmd/config.h", "FM_CONFIG_MAP")
-    assert documented_ranges(read("docs/configuration.md")) == settings
+    text = read("docs/configuration.md").split("## Users")[0]
+    assert documented_ranges(text) == settings
+
+
+def test_quotas():
+    quotas = ranges("src/base/quotas.h", "FM_QUOTA_MAP")
+    assert documented_ranges(section("docs/configuration.md", "## Users")) == quotas
 
 
 def test_settings_that_are_texts():
@@ -126,7 +132,8 @@ def test_error_codes():
 
 def routes():
     """`METHOD path` of every handler in the table of routes."""
-    variable = {"f": ["<user>", "<function>"], "fa": ["<user>", "<function>"], "calls": ["<id>"]}
+    variable = {"f": ["<user>", "<function>"], "fa": ["<user>", "<function>"], "calls": ["<id>"],
+                "users": ["<user>"]}
     table = re.search(r"routes\[\] = \{(.*?)\n\};", code("src/http/routes.c"), re.S)[1]
     for block in table.split(".first = ")[1:]:
         first = re.match(r'"(\w+)"', block)[1]
@@ -155,6 +162,13 @@ def test_call_json():
     documented = read("docs/http.md")
     for field in found(r'(?:fm_json|write)_\w+\([^"()]*"(\w+)"', writer):
         assert f"`{field}`" in documented, field
+
+
+def test_user_json():
+    documented = section("docs/http.md", "## Routes")
+    writer = code("src/http/users.c").split("static int take_value")[0]
+    for field in found(r'fm_json_\w+\(json, "(\w+)"', writer):
+        assert f"`{field}`" in documented or f'"{field}"' in documented, field
 
 
 def test_function_json():
@@ -261,6 +275,7 @@ def test_metrics():
     text = code("src/cmd/metrics.c")
     metrics = {"faasm_" + name for name in found(r'ROW\("(\w+)"', text)}
     metrics |= set(found(r'"(faasm_\w+[a-z])"', text))
+    metrics |= {"faasm_user_" + name for name in found(r'ROW\("(\w+)"', code("src/cmd/metrics_users.c"))}
     documented = {name.split("{")[0] for row in rows(section("docs/operations.md", "## Metrics"))
                   for name in names(row[0])}
     assert documented == metrics

@@ -60,6 +60,8 @@ struct fm_call {
     const struct fm_version *version; /* what runs; borrowed, outlives the call */
     struct fm_limits limits;          /* the version's, possibly lowered */
     const struct fm_call_io *io;
+    bool pinned;         /* stays on the worker that made it; set before it is submitted */
+    bool wait_for_quota; /* over a quota it waits at the door, instead of being refused */
 
     const uint8_t *input; /* borrowed from the owner until DONE */
     size_t input_bytes;
@@ -85,12 +87,12 @@ struct fm_call {
     uint64_t cpu_ns;
     uint64_t memory_bytes; /* of its linear memory, at the end */
     bool cold;             /* its module had to be loaded */
-    bool cancelled;        /* asked to end: takes effect at the next tick or event */
 
     /* The outcome.  Texts live in the arena or are static. */
     int error; /* 0 or FM_ERR_* */
     int exit_code;
     const char *limit;     /* FM_ERR_GUEST_LIMIT, FM_ERR_QUOTA: which; "" otherwise */
+    uint64_t retry_ns;     /* FM_ERR_QUOTA: when it is worth trying again; 0: not known */
     const char *trap;      /* FM_ERR_GUEST_TRAP: its name; "" otherwise */
     const char *detail;    /* one sentence; "" when there is none */
     const char *backtrace; /* of a trap; "" when there is none */

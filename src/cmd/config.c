@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/limits.h"
+#include "base/name.h"
 #include "engine/engine.h"
 
 #define LINE_SIZE 4096
@@ -61,6 +61,13 @@ void fm_config_init(struct fm_config *config)
     *config = (struct fm_config){.listen = "127.0.0.1:8080"};
     for (size_t i = 0; i < FM_ARRAY_LENGTH(rows); i++)
         *field(config, &rows[i]) = rows[i].initial;
+}
+
+void fm_config_done(struct fm_config *config)
+{
+    free(config->users);
+    config->users = NULL;
+    config->users_count = 0;
 }
 
 static int parse_value(const struct row *row, const char *text, uint64_t *ret_value)
@@ -158,32 +165,141 @@ int fm_config_set(struct fm_config *config, const char *text, struct fm_error *e
     return set_pair(config, trim(line), trim(equals + 1), error);
 }
 
+/* --- sections --------------------------------------------------------------------------------- */
+
+static int by_name(const void *a, const void *b)
+{
+    const struct fm_config_user *first = a;
+    const struct fm_config_user *second = b;
+    return strcmp(first->name, second->name);
+}
+
+static const struct fm_config_user *find_user(const struct fm_config *config, const char *name)
+{
+    struct fm_config_user wanted = {0};
+    if (config->users_count == 0 || strlen(name) > FM_NAME_LENGTH_MAX)
+        return NULL;
+    memcpy(wanted.name, name, strlen(name) + 1);
+    return bsearch(&wanted, config->users, config->users_count, sizeof(wanted), by_name);
+}
+
+void fm_config_quotas(const struct fm_config *config, const char *user, struct fm_quotas *quotas)
+{
+    const struct fm_config_user *all = find_user(config, "*");
+    const struct fm_config_user *own = find_user(config, user);
+    if (all)
+        fm_quota_set_apply(&all->set, quotas);
+    if (own)
+        fm_quota_set_apply(&own->set, quotas);
+}
+
+static int add_user(struct fm_config *config, const char *name, struct fm_error *error)
+{
+    size_t count = config->users_count;
+    if (count == FM_CONFIG_USERS_MAX)
+        return fm_error_set(error, FM_ERR_BAD_REQUEST, "more than %d sections",
+                            FM_CONFIG_USERS_MAX);
+    if ((count & (count - 1)) == 0) { /* full: it has room for the next power of two */
+        size_t room = count ? 2 * count : 1;
+        struct fm_config_user *users = realloc(config->users, room * sizeof(*users));
+        if (!users)
+            return fm_error_set(error, FM_ERR_NOMEM, "%s", fm_err_meaning(FM_ERR_NOMEM));
+        config->users = users;
+    }
+    struct fm_config_user *user = &config->users[config->users_count++];
+    *user = (struct fm_config_user){0};
+    memcpy(user->name, name, strlen(name) + 1);
+    return 0;
+}
+
+/* `line` is `[user NAME]`; changes it. */
+static int begin_section(struct fm_config *config, char *line, struct fm_error *error)
+{
+    size_t length = strlen(line);
+    if (line[length - 1] != ']')
+        return fm_error_set(error, FM_ERR_BAD_REQUEST, "'%s' lacks its ']'", line);
+    line[length - 1] = '\0';
+    char *kind = trim(line + 1);
+    size_t kind_length = strcspn(kind, " \t");
+    const char *name = trim(kind + kind_length);
+    if (kind_length != strlen("user") || strncmp(kind, "user", kind_length) != 0)
+        return fm_error_set(error, FM_ERR_BAD_REQUEST, "a section must be [user NAME], not [%s]",
+                            kind);
+    if (strcmp(name, "*") != 0 && !fm_name_valid(name, strlen(name)))
+        return fm_error_set(error, FM_ERR_BAD_REQUEST, "'%.80s' is no name of a user", name);
+    return add_user(config, name, error);
+}
+
+static int set_quota(struct fm_config_user *user, char *line, struct fm_error *error)
+{
+    char *equals = strchr(line, '=');
+    if (!equals)
+        return fm_error_set(error, FM_ERR_BAD_REQUEST, "'%s' is not KEY=VALUE", line);
+    *equals = '\0';
+    const char *key = trim(line);
+    const struct fm_quota_row *row = fm_quota_row_find(key);
+    if (!row)
+        return fm_error_set(error, FM_ERR_BAD_REQUEST,
+                            "no quota is called '%s' (other settings stand before the sections)",
+                            key);
+    uint64_t value = 0;
+    int failed = fm_quota_parse(row, trim(equals + 1), &value, error);
+    if (!failed)
+        fm_quota_set_put(&user->set, row, value);
+    return failed;
+}
+
+static int sort_users(struct fm_config *config, const char *path, struct fm_error *error)
+{
+    if (config->users_count > 1)
+        qsort(config->users, config->users_count, sizeof(config->users[0]), by_name);
+    for (size_t i = 1; i < config->users_count; i++)
+        if (by_name(&config->users[i - 1], &config->users[i]) == 0)
+            return fm_error_set(error, FM_ERR_BAD_REQUEST, "%s: two sections [user %s]", path,
+                                config->users[i].name);
+    return 0;
+}
+
+/* --- files ------------------------------------------------------------------------------------ */
+
+/* `*section`: whether a section has begun, that is the last one in the list. */
+static int read_line(struct fm_config *config, char *line, bool *section, struct fm_error *error)
+{
+    size_t length = strlen(line);
+    if (length == LINE_SIZE - 1 && line[length - 1] != '\n')
+        return fm_error_set(error, FM_ERR_BAD_REQUEST, "the line is too long");
+    char *comment = strchr(line, '#');
+    if (comment)
+        *comment = '\0';
+    char *setting = trim(line);
+    if (setting[0] == '\0')
+        return 0;
+    if (setting[0] == '[') {
+        *section = true;
+        return begin_section(config, setting, error);
+    }
+    return *section ? set_quota(&config->users[config->users_count - 1], setting, error)
+                    : fm_config_set(config, setting, error);
+}
+
 int fm_config_read(struct fm_config *config, const char *path, struct fm_error *error)
 {
     FILE *file = fopen(path, "re");
     if (!file)
         return fm_error_errno(error, errno, "cannot read '%s'", path);
     char line[LINE_SIZE];
+    bool section = false;
     int failed = 0;
     for (unsigned number = 1; !failed && fgets(line, sizeof(line), file); number++) {
         struct fm_error cause = {0};
-        size_t length = strlen(line);
-        if (length == sizeof(line) - 1 && line[length - 1] != '\n') {
-            failed = fm_error_set(&cause, FM_ERR_BAD_REQUEST, "the line is too long");
-        } else {
-            char *comment = strchr(line, '#');
-            if (comment)
-                *comment = '\0';
-            const char *setting = trim(line);
-            failed = setting[0] ? fm_config_set(config, setting, &cause) : 0;
-        }
+        failed = read_line(config, line, &section, &cause);
         if (failed)
             failed = fm_error_set(error, failed, "%s:%u: %s", path, number, cause.text);
     }
     if (!failed && ferror(file))
         failed = fm_error_errno(error, errno, "cannot read '%s'", path);
     (void)fclose(file); /* only read */
-    return failed;
+    return failed ? failed : sort_users(config, path, error);
 }
 
 static void derive(uint64_t *value, uint64_t fitting)
@@ -222,6 +338,20 @@ void fm_config_derive(struct fm_config *config)
     derive(&config->records_bytes, fm_max_u64(memory / 16 / config->workers, 16 * FM_MIB));
 }
 
+static void print_user(const struct fm_config_user *user, FILE *out)
+{
+    (void)fprintf(out, "[user %s]\n", user->name);
+    for (size_t i = 0; i < fm_quota_rows_count; i++) {
+        const struct fm_quota_row *row = &fm_quota_rows[i];
+        char text[FM_UNITS_TEXT_SIZE];
+        if (!fm_quota_set_has(&user->set, row))
+            continue;
+        fm_units_format(fm_quotas_value(&user->set.values, row), row->unit, text);
+        (void)fprintf(out, "%s = %s\n", row->name, text);
+    }
+    (void)fprintf(out, "\n");
+}
+
 void fm_config_print(const struct fm_config *config, FILE *out)
 {
     for (size_t i = 0; i < FM_ARRAY_LENGTH(rows); i++) {
@@ -229,4 +359,6 @@ void fm_config_print(const struct fm_config *config, FILE *out)
         format_value(&rows[i], value_of(config, &rows[i]), text);
         (void)fprintf(out, "# %s\n%s = %s\n\n", rows[i].prose, rows[i].name, text);
     }
+    for (size_t i = 0; i < config->users_count; i++)
+        print_user(&config->users[i], out);
 }

@@ -7,6 +7,8 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "base/limits.h"
+#include "base/quotas.h"
 #include "base/units.h"
 
 #define FM_CONFIG_AUTO UINT64_MAX /* a default that follows from the machine */
@@ -50,8 +52,18 @@
       "asynchronous calls remembered, per worker; the oldest finished ones go first")              \
     X(records_bytes, BYTES, FM_CONFIG_AUTO, FM_MIB, 1024 * FM_GIB,                                 \
       "memory of their inputs and outputs, per worker; by default 1/16 of memory, shared")         \
+    X(metrics_users, NONE, 10, 0, 1000,                                                            \
+      "users with samples of their own in /metrics, those with the most CPU time")                 \
     X(drain_ms, MS, 10000, 0, 3600000,                                                             \
       "after SIGTERM: time for calls to end before they are cancelled")
+
+#define FM_CONFIG_USERS_MAX 100000 /* sections */
+
+/* `[user NAME]`: what it says of that user. */
+struct fm_config_user {
+    char name[FM_NAME_LENGTH_MAX + 1]; /* "*": of all users whose own section does not say it */
+    struct fm_quota_set set;
+};
 
 struct fm_config {
 #define X(name, unit, initial, min, max, prose) uint64_t name;
@@ -61,14 +73,18 @@ struct fm_config {
     char data[2048];
     char samples[2048]; /* "": none */
     bool insecure;
+    struct fm_config_user *users; /* sorted by name, once the file is read */
+    size_t users_count;
 };
 
 void fm_config_init(struct fm_config *config);
+void fm_config_done(struct fm_config *config);
 
 /* `text` is KEY=VALUE.  FM_ERR_BAD_REQUEST with what is wrong. */
 FM_MUST_CHECK int fm_config_set(struct fm_config *config, const char *text, struct fm_error *error);
 
-/* Lines of `key = value`, `#` starts a comment.  Errors name the line. */
+/* Lines of `key = value`, `#` starts a comment; then sections `[user NAME]` with quotas.  Errors
+ * name the line. */
 FM_MUST_CHECK int fm_config_read(struct fm_config *config, const char *path,
                                  struct fm_error *error);
 
@@ -78,6 +94,9 @@ void fm_config_derive(struct fm_config *config);
 /* How many slots the pool has beside those of the setting: for calls that others wait for, and for
  * those that are being cleared. */
 uint64_t fm_config_slots_beside(const struct fm_config *config);
+
+/* What the sections make of the quotas of a user; those that they do not say stay. */
+void fm_config_quotas(const struct fm_config *config, const char *user, struct fm_quotas *quotas);
 
 /* Every key as a line of a file, with its prose. */
 void fm_config_print(const struct fm_config *config, FILE *out);

@@ -1,12 +1,14 @@
 /* metrics.c - /metrics, in the text format of OpenMetrics 1.0.
  *
- * One row per number; the cardinality is fixed: nothing a user names becomes a label. */
+ * One row per number; the cardinality is bounded: of what users name only the busiest users' own
+ * names become labels (metrics_users.c). */
 #include <stddef.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "base/buffer.h"
 #include "base/clock.h"
+#include "cmd/metrics_private.h"
 #include "cmd/server.h"
 #include "engine/engine.h"
 #include "sched/modules.h"
@@ -14,7 +16,7 @@
 
 struct sums {
     uint64_t calls_submitted, calls_finished, calls_failed, calls_cancelled, calls_inlined;
-    uint64_t slices, guest_cpu_ns, cold, queued, parked, sandboxes, calls, children;
+    uint64_t slices, guest_cpu_ns, cold, given, queued, parked, sandboxes, calls, children, away;
     uint64_t connections, requests, responses[6], hangups, timeouts, bytes_in, bytes_out;
     uint64_t open, suspended, passes, pass_ns_max;
 };
@@ -31,11 +33,13 @@ static void add(struct sums *sums, const struct fm_worker_counts *counts)
     sums->slices += sched->slices;
     sums->guest_cpu_ns += sched->guest_cpu_ns;
     sums->cold += sched->cold;
+    sums->given += sched->given;
     sums->queued += sched->queued;
     sums->parked += sched->parked;
     sums->sandboxes += sched->sandboxes;
     sums->calls += sched->calls;
     sums->children += sched->children;
+    sums->away += sched->away;
     sums->connections += http->connections;
     sums->requests += http->requests;
     for (int i = 0; i < 6; i++)
@@ -69,11 +73,13 @@ static const struct row rows[] = {
     ROW("calls_cancelled", "counter", calls_cancelled, "Calls that were cancelled."),
     ROW("calls_inlined", "counter", calls_inlined, "Calls that ran to their end at once."),
     ROW("calls_cold", "counter", cold, "Calls that waited for their module."),
+    ROW("calls_given", "counter", given, "Times that a call went to another worker."),
     ROW("slices", "counter", slices, "Times that a guest was given a thread."),
     ROW("calls", "gauge", calls, "Calls that have not ended."),
     ROW("calls_children", "gauge", children, "Of these, calls that another call has started."),
     ROW("calls_queued", "gauge", queued, "Calls that wait for their turn."),
     ROW("calls_parked", "gauge", parked, "Calls that wait for an event."),
+    ROW("calls_away", "gauge", away, "Calls that are with another worker than their own."),
     ROW("sandboxes", "gauge", sandboxes, "Instances that exist."),
     ROW("http_connections_opened", "counter", connections, "Connections accepted."),
     ROW("http_connections", "gauge", open, "Connections open."),
@@ -86,8 +92,8 @@ static const struct row rows[] = {
     ROW("loop_passes", "counter", passes, "Passes of the workers' loops."),
 };
 
-static int put(struct fm_buffer *text, const char *name, const char *type, const char *help,
-               const char *labels, double value)
+int fm_metrics_put(struct fm_buffer *text, const char *name, const char *type, const char *help,
+                   const char *labels, double value)
 {
     bool counter = type[0] == 'c';
     int failed = 0;
@@ -105,9 +111,9 @@ static int put_responses(struct fm_buffer *text, const struct sums *sums)
     for (int i = 1; !failed && i < 6; i++) {
         char labels[24];
         (void)snprintf(labels, sizeof(labels), "{class=\"%dxx\"}", i);
-        failed =
-            put(text, "faasm_http_responses", "counter",
-                i == 1 ? "Answers by class of status." : NULL, labels, (double)sums->responses[i]);
+        failed = fm_metrics_put(text, "faasm_http_responses", "counter",
+                                i == 1 ? "Answers by class of status." : NULL, labels,
+                                (double)sums->responses[i]);
     }
     return failed;
 }
@@ -154,7 +160,8 @@ static int put_process(struct fm_server *server, struct fm_buffer *text, const s
     };
     int failed = 0;
     for (size_t i = 0; !failed && i < FM_ARRAY_LENGTH(values); i++)
-        failed = put(text, values[i].name, values[i].type, values[i].help, "", values[i].value);
+        failed = fm_metrics_put(text, values[i].name, values[i].type, values[i].help, "",
+                                values[i].value);
     return failed;
 }
 
@@ -170,11 +177,13 @@ int fm_metrics_text(void *data, struct fm_buffer *text)
     int failed = 0;
     for (size_t i = 0; !failed && i < FM_ARRAY_LENGTH(rows); i++) {
         uint64_t value = *(const uint64_t *)(const void *)((const char *)&sums + rows[i].offset);
-        failed = put(text, rows[i].name, rows[i].type, rows[i].help, "", (double)value);
+        failed = fm_metrics_put(text, rows[i].name, rows[i].type, rows[i].help, "", (double)value);
     }
     if (!failed)
         failed = put_responses(text, &sums);
     if (!failed)
         failed = put_process(server, text, &sums);
+    if (!failed)
+        failed = fm_metrics_users(server, text);
     return failed ? failed : fm_buffer_append_text(text, "# EOF\n");
 }

@@ -192,43 +192,68 @@ static int parse(struct fm_config *config, int argc, char **argv, bool files, bo
     return 0;
 }
 
+/* FM_ERR_BAD_REQUEST: a mistake of whoever typed it. */
+static int read_all(struct fm_config *config, int argc, char **argv, bool *ret_check,
+                    struct fm_error *error)
+{
+    int failed = parse(config, argc, argv, true, ret_check, error);
+    if (!failed)
+        failed = parse(config, argc, argv, false, ret_check, error);
+    if (!failed && !config->data[0])
+        failed =
+            fm_error_set(error, FM_ERR_BAD_REQUEST, "where to keep functions? Give --data DIR");
+    if (failed)
+        return failed;
+    fm_config_derive(config);
+    if (config->slots >= config->workers)
+        return 0;
+    return fm_error_set(error, FM_ERR_BAD_REQUEST,
+                        "%llu workers need at least as many slots, not %llu",
+                        (unsigned long long)config->workers, (unsigned long long)config->slots);
+}
+
+static void show(const struct fm_config *config)
+{
+    (void)printf("listen = %s\ndata = %s\n%s%s%s\n", config->listen, config->data,
+                 config->samples[0] ? "samples = " : "", config->samples,
+                 config->samples[0] ? "\n" : "");
+    fm_config_print(config, stdout);
+}
+
+static int serve(const struct fm_config *config)
+{
+    struct fm_error error = {0};
+    int listener = -1;
+    int failed = open_listener(config, &listener, &error);
+    if (failed)
+        return fm_cmd_fail(VERB, &error);
+    raise_descriptors();
+    log_listening(listener);
+    if (config->insecure)
+        fm_log(FM_LOG_WARNING, "insecure", "reason",
+               "no authentication: whoever reaches the port can upload and run functions", NULL);
+    int code = fm_supervise(config, listener, fm_server_run);
+    (void)close(listener); /* nothing to lose */
+    return code;
+}
+
 static int run_verb(int argc, char **argv)
 {
     struct fm_config config;
     struct fm_error error = {0};
     bool check = false;
-    int listener = -1;
+    int code = 0;
     fm_config_init(&config);
-    int failed = parse(&config, argc, argv, true, &check, &error);
-    if (!failed)
-        failed = parse(&config, argc, argv, false, &check, &error);
-    if (!failed && !config.data[0])
-        failed =
-            fm_error_set(&error, FM_ERR_BAD_REQUEST, "where to keep functions? Give --data DIR");
-    if (failed)
-        return failed == FM_ERR_BAD_REQUEST ? fm_cmd_usage(VERB, "%s", error.text)
-                                            : fm_cmd_fail(VERB, &error);
-    fm_config_derive(&config);
-    if (config.slots < config.workers)
-        return fm_cmd_usage(VERB, "%llu workers need at least as many slots, not %llu",
-                            (unsigned long long)config.workers, (unsigned long long)config.slots);
-    if (check) {
-        (void)printf("listen = %s\ndata = %s\n%s%s%s\n", config.listen, config.data,
-                     config.samples[0] ? "samples = " : "", config.samples,
-                     config.samples[0] ? "\n" : "");
-        fm_config_print(&config, stdout);
-        return 0;
-    }
-    failed = open_listener(&config, &listener, &error);
-    if (failed)
-        return fm_cmd_fail(VERB, &error);
-    raise_descriptors();
-    log_listening(listener);
-    if (config.insecure)
-        fm_log(FM_LOG_WARNING, "insecure", "reason",
-               "no authentication: whoever reaches the port can upload and run functions", NULL);
-    int code = fm_supervise(&config, listener, fm_server_run);
-    (void)close(listener); /* nothing to lose */
+    int failed = read_all(&config, argc, argv, &check, &error);
+    if (failed == FM_ERR_BAD_REQUEST)
+        code = fm_cmd_usage(VERB, "%s", error.text);
+    else if (failed)
+        code = fm_cmd_fail(VERB, &error);
+    else if (check)
+        show(&config);
+    else
+        code = serve(&config);
+    fm_config_done(&config);
     return code;
 }
 

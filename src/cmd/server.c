@@ -27,10 +27,13 @@
 #include "guest/guest.h"
 #include "loop/loop.h"
 #include "loop/pool.h"
+#include "sched/balance.h"
 #include "sched/deploy.h"
 #include "sched/modules.h"
 #include "sched/ticker.h"
+#include "sched/users.h"
 #include "store/functions.h"
+#include "store/user_files.h"
 
 #define POOL_THREADS 2
 #define POOL_JOBS_MAX 10000
@@ -117,6 +120,52 @@ static int make_shared(struct fm_server *server, const struct fm_server_start *s
     if (!failed)
         failed = fm_ticker_new(server->engine, (unsigned)config->workers, &server->ticker);
     return failed ? fm_error_set(error, failed, "cannot start: %s", fm_err_meaning(failed)) : 0;
+}
+
+/* --- users ------------------------------------------------------------------------------------ */
+
+static void configured_quotas(void *data, const char *user, struct fm_quotas *quotas)
+{
+    const struct fm_server *server = data;
+    fm_config_quotas(server->config, user, quotas);
+}
+
+static int keep_user(void *data, const char *user, const struct fm_quota_set *changed,
+                     struct fm_error *error)
+{
+    const struct fm_server *server = data;
+    return fm_user_files_put(server->user_files, user, changed, error);
+}
+
+static int take_user(const char *user, const struct fm_quota_set *changed, void *data)
+{
+    const struct fm_server *server = data;
+    return fm_users_set(server->users, user, changed);
+}
+
+static void on_bad_user(const char *name, const char *reason, void *data)
+{
+    (void)data;
+    fm_log(FM_LOG_ERROR, "user_skipped", "file", name, "reason", reason, NULL);
+}
+
+static int make_users(struct fm_server *server, struct fm_error *error)
+{
+    const struct fm_users_config users = {
+        .workers = (unsigned)server->config->workers,
+        .pool = server->pool,
+        .audience = &server->audience,
+        .configured = configured_quotas,
+        .persist = keep_user,
+        .data = server,
+    };
+    int failed = fm_user_files_open(server->functions, &server->user_files, error);
+    if (!failed && fm_users_new(&users, &server->users) != 0)
+        failed = fm_error_set(error, FM_ERR_NOMEM, "out of memory");
+    if (!failed && fm_peers_new((unsigned)server->config->workers, &server->peers) != 0)
+        failed = fm_error_set(error, FM_ERR_NOMEM, "out of memory");
+    return failed ? failed
+                  : fm_user_files_each(server->user_files, take_user, on_bad_user, server, error);
 }
 
 static int make_workers(struct fm_server *server, struct fm_error *error)
@@ -248,6 +297,9 @@ static void server_done(struct fm_server *server)
 {
     join_workers(server);
     for (unsigned i = 0; i < server->workers_count; i++)
+        fm_sched_recall(server->workers[i].sched);
+    deliver_rest(server);
+    for (unsigned i = 0; i < server->workers_count; i++)
         fm_http_close(server->workers[i].http);
     fm_deployer_stop(server->deployer);
     fm_compile_client_stop(server->compiler);
@@ -260,6 +312,9 @@ static void server_done(struct fm_server *server)
         fm_worker_done(&server->workers[i]);
     fm_pool_free(server->builds);
     fm_pool_free(server->pool);
+    fm_users_free(server->users);
+    fm_peers_free(server->peers);
+    fm_user_files_close(server->user_files);
     fm_ticker_free(server->ticker);
     fm_deployer_free(server->deployer);
     fm_modules_free(server->modules);
@@ -276,6 +331,8 @@ static int run(struct fm_server *server, const struct fm_server_start *start,
 {
     const struct fm_config *config = server->config;
     int failed = make_shared(server, start, error);
+    if (!failed)
+        failed = make_users(server, error);
     if (!failed)
         failed = make_workers(server, error);
     if (!failed)

@@ -16,6 +16,9 @@ struct fm_server {
     struct fm_modules *modules;
     struct fm_deployer *deployer;
     struct fm_ticker *ticker;
+    struct fm_user_files *user_files;
+    struct fm_users *users;
+    struct fm_peers *peers;
     struct fm_acceptor *acceptor;
     struct fm_swap_guard *swap_guard;
 

@@ -63,6 +63,8 @@ static int make_parts(struct fm_worker *worker, struct fm_error *error)
         .modules = server->modules,
         .ticker = server->ticker,
         .engine = server->engine,
+        .users = server->users,
+        .peers = server->peers,
         .calls_max =
             (uint32_t)(config->slots / workers + (worker->index < config->slots % workers)),
         .queue_max = (uint32_t)config->queue_length,
@@ -93,6 +95,7 @@ static int make_parts(struct fm_worker *worker, struct fm_error *error)
         .queue = worker->queue,
         .functions = server->functions,
         .deployer = server->deployer,
+        .users = server->users,
         .pool = server->pool,
         .connections_max = (uint32_t)config->connections,
         .module_bytes_max = config->module_bytes,
@@ -188,7 +191,7 @@ static bool finished(const struct fm_worker *worker)
     if (worker->stopping)
         return true;
     const struct fm_worker_counts *counts = &worker->counts;
-    return worker->draining && counts->sched.calls == 0 && counts->http.open == 0 &&
+    return worker->draining && fm_sched_drained(worker->sched) && counts->http.open == 0 &&
            counts->http.operations == 0;
 }
 

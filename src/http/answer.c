@@ -84,7 +84,7 @@ void fm_answer_problem(struct fm_request *request, const struct fm_problem *prob
     int failed = fm_problem_write(problem, &request->text);
     fm_answer_text(request, status, FM_PROBLEM_TYPE, failed);
     if (status == MHD_HTTP_TOO_MANY_REQUESTS || status == MHD_HTTP_SERVICE_UNAVAILABLE)
-        fm_answer_header(request, MHD_HTTP_HEADER_RETRY_AFTER, "1");
+        fm_answer_number(request, MHD_HTTP_HEADER_RETRY_AFTER, fm_problem_retry_s(problem));
     if (problem->error == FM_ERR_METHOD_NOT_ALLOWED) {
         char allow[FM_ALLOW_SIZE];
         fm_route_allow(request->route, allow);

@@ -15,6 +15,7 @@ struct fm_loop;
 struct fm_pool;
 struct fm_queue;
 struct fm_sched;
+struct fm_users;
 
 struct fm_http_config {
     unsigned worker; /* index */
@@ -23,6 +24,7 @@ struct fm_http_config {
     struct fm_queue *queue;
     struct fm_functions *functions;
     struct fm_deployer *deployer;
+    struct fm_users *users;
     struct fm_pool *pool; /* for writing uploads */
 
     uint32_t connections_max;

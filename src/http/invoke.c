@@ -121,6 +121,7 @@ static void free_call(struct fm_request *request)
 static void on_call_done(struct fm_call *call)
 {
     struct fm_request *request = call->owner;
+    request->call_ended = true;
     int chains_failed = start_chains(request);
     if (!request->client) {
         free_call(request);
@@ -156,10 +157,12 @@ static void run(struct fm_request *request)
     call->input_bytes = request->body.length;
     call->owner = request;
     call->on_done = on_call_done;
-    if (fm_sched_submit(sched, call) == FM_SUBMIT_DONE)
+    if (fm_sched_submit(sched, call) == FM_SUBMIT_DONE) {
+        request->call_ended = true;
         answer(request, start_chains(request));
-    else
+    } else {
         fm_request_wait(request, true);
+    }
 }
 
 static void cancel(struct fm_request *request)
@@ -171,7 +174,7 @@ static bool leave(struct fm_request *request)
 {
     if (!request->call)
         return true;
-    if (request->call->state != FM_CALL_DONE) {
+    if (!request->call_ended) {
         cancel(request); /* on_call_done() frees both, perhaps already has */
         return false;
     }

@@ -22,6 +22,12 @@ int fm_problem_status(const struct fm_problem *problem)
     return problem->status ? problem->status : fm_err_http_status(problem->error);
 }
 
+uint64_t fm_problem_retry_s(const struct fm_problem *problem)
+{
+    uint64_t retry_ns = problem->call ? problem->call->retry_ns : 0;
+    return fm_max_u64(1, (retry_ns + FM_NS_PER_S - 1) / FM_NS_PER_S);
+}
+
 static bool good_as_text(const char *output, size_t bytes)
 {
     return fm_utf8_valid((const uint8_t *)output, bytes) &&

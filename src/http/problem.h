@@ -24,5 +24,8 @@ struct fm_problem {
 
 int fm_problem_status(const struct fm_problem *problem);
 
+/* When it is worth trying again: whole seconds, at least 1. */
+uint64_t fm_problem_retry_s(const struct fm_problem *problem);
+
 /* Appends it to `text`.  FM_ERR_TOO_LARGE, FM_ERR_NOMEM. */
 FM_MUST_CHECK int fm_problem_write(const struct fm_problem *problem, struct fm_buffer *text);

@@ -12,6 +12,7 @@
 struct fm_ask;
 struct fm_call;
 struct fm_function;
+struct fm_patch;
 struct fm_put;
 struct fm_removal;
 struct fm_request;
@@ -89,9 +90,11 @@ struct fm_request {
     struct fm_function *function; /* good while function_pass == http->pass */
     uint64_t function_pass;
     struct fm_call *call; /* one of these, the handler's */
+    bool call_ended;      /* until then the call may be another worker's */
     struct fm_put *put;
     struct fm_removal *removal;
     struct fm_ask *ask;
+    struct fm_patch *patch;
 
     struct fm_list link; /* in http->free_requests */
 };

@@ -14,6 +14,7 @@ enum method {
     PUT,
     POST,
     DELETE,
+    PATCH,
     METHODS_COUNT, /* of those that a route can have */
     OPTIONS = METHODS_COUNT,
     OTHER,
@@ -59,6 +60,10 @@ static const struct fm_route routes[] = {
      .segments_max = 3,
      .third = "log",
      .handlers = {[GET] = &fm_call_log_handler}},
+    {.first = "users",
+     .segments_min = 2,
+     .segments_max = 2,
+     .handlers = {[GET] = &fm_user_get_handler, [PATCH] = &fm_user_patch_handler}},
     {.first = "healthz",
      .segments_min = 1,
      .segments_max = 1,
@@ -74,10 +79,7 @@ static const struct fm_route routes[] = {
 };
 
 static const char *const method_names[METHODS_COUNT] = {
-    [GET] = "GET",
-    [PUT] = "PUT",
-    [POST] = "POST",
-    [DELETE] = "DELETE",
+    [GET] = "GET", [PUT] = "PUT", [POST] = "POST", [DELETE] = "DELETE", [PATCH] = "PATCH",
 };
 
 static enum method parse_method(const char *name)
@@ -148,7 +150,7 @@ void fm_route_allow(const struct fm_route *route, char text[FM_ALLOW_SIZE])
         length += snprintf(text + length, FM_ALLOW_SIZE - (size_t)length, "%s%s, ", method_names[i],
                            i == GET ? ", HEAD" : "");
     }
-    (void)snprintf(text + length, FM_ALLOW_SIZE - (size_t)length, "OPTIONS"); /* 42 bytes at most */
+    (void)snprintf(text + length, FM_ALLOW_SIZE - (size_t)length, "OPTIONS"); /* 49 bytes at most */
 }
 
 /* --- OPTIONS ---------------------------------------------------------------------------------- */

@@ -39,6 +39,8 @@ extern const struct fm_handler fm_call_get_handler;        /* GET /calls/<id> */
 extern const struct fm_handler fm_call_delete_handler;     /* DELETE */
 extern const struct fm_handler fm_call_output_handler;     /* GET /calls/<id>/output */
 extern const struct fm_handler fm_call_log_handler;        /* GET /calls/<id>/log */
+extern const struct fm_handler fm_user_get_handler;        /* GET /users/<user> */
+extern const struct fm_handler fm_user_patch_handler;      /* PATCH */
 extern const struct fm_handler fm_health_handler;          /* GET /healthz */
 extern const struct fm_handler fm_ready_handler;           /* GET /readyz */
 extern const struct fm_handler fm_metrics_handler;         /* GET /metrics */

@@ -143,16 +143,20 @@ static uint64_t real_of(const struct fm_call *call, uint64_t monotonic_ns)
 
 static void update(struct fm_record *record, const struct fm_call *call)
 {
-    bool ended = call->state == FM_CALL_DONE;
-    record->status = ended                   ? final_status(call)
-                     : call->started_ns == 0 ? FM_RECORD_QUEUED
-                                             : FM_RECORD_RUNNING;
-    record->started_real_ns = real_of(call, call->started_ns);
-    record->finished_real_ns = real_of(call, call->finished_ns);
-    record->cpu_ns = call->cpu_ns;
-    uint64_t until_ns = ended ? call->finished_ns : fm_clock_monotonic_ns();
+    struct fm_progress now; /* the call itself may be with another worker */
+    fm_sched_progress(call, &now);
+    bool ended = now.state == FM_CALL_DONE;
+    record->status = ended                 ? final_status(call)
+                     : now.started_ns == 0 ? FM_RECORD_QUEUED
+                                           : FM_RECORD_RUNNING;
+    record->started_real_ns = real_of(call, now.started_ns);
+    record->finished_real_ns = real_of(call, now.finished_ns);
+    record->cpu_ns = now.cpu_ns;
+    uint64_t until_ns = ended ? now.finished_ns : fm_clock_monotonic_ns();
     record->wall_ns = until_ns - call->created_ns;
-    record->memory_bytes = call->memory_bytes;
+    record->memory_bytes = now.memory_bytes;
+    if (!ended)
+        return;
     record->exit_code = call->exit_code;
     record->limit = call->limit;
     record->log_truncated = call->log_truncated;

@@ -12,8 +12,9 @@
  *
  * No deadlock.  A parent keeps its sandbox while it waits, and its child needs another: with a
  * fixed number of them, parents could hold them all and wait for ever.  So a sandbox needs a
- * ticket, and of these there are S + D on a worker: S slots, and D = await_depth, the deepest level
- * that the door admits (deeper is refused: FM_ERR_BUSY).  The rule, for a call of level l:
+ * ticket (fm_task.sandbox), and of these there are S + D on a worker: S slots, and D = await_depth,
+ * the deepest level that the door admits (deeper is refused: FM_ERR_BUSY).  The rule, for a call of
+ * level l:
  *
  *      it takes a ticket only while fewer than S + l are given out.
  *
@@ -42,6 +43,8 @@
  * some time (each has a sandbox to clear), so the parent's answer does not wait for it: orphans
  * stand in a list which the next turns work off, each within its share of time.  The children of an
  * orphan become orphans when it is cancelled, and join the list: no recursion.
+ *
+ * A call that can start calls never leaves its worker; its children may, and come home to end.
  *
  * Lifetime: a set of children is made with the first and goes when its parent has ended and none of
  * them is under way.  Threading: the worker's. */
@@ -279,6 +282,7 @@ static int64_t start(struct fm_call *call, const char *name, size_t name_length,
 {
     struct fm_task *parent = call->task;
     struct fm_sched *sched = parent->sched;
+    FM_ASSERT(call->pinned && parent->home == sched);
     if (!fm_name_valid(name, name_length))
         return FM_ERR_BAD_NAME;
     const char *user = call->version->user;
@@ -361,8 +365,8 @@ void fm_children_admit(struct fm_sched *sched)
 {
     for (uint32_t level = sched->config.await_depth; level > 0 && sched->crowded > 0; level--) {
         struct fm_list *crowd = &sched->crowds[level - 1];
-        while (!fm_list_empty(crowd) && fm_ticket_free(sched, level))
-            fm_task_queue(next_crowded(crowd)); /* which takes the ticket */
+        while (!fm_list_empty(crowd) && fm_sandbox_free_for(sched, level))
+            fm_task_ready(next_crowded(crowd)); /* which takes the sandbox */
     }
 }
 

@@ -18,7 +18,7 @@ extern const struct fm_child_ops fm_children_ops; /* for fm_call.child_ops */
 FM_MUST_CHECK int fm_children_init(struct fm_sched *sched);
 void fm_children_done(struct fm_sched *sched);
 
-/* A child without a ticket waits until there is one for its level; then fm_task_queue() follows. */
+/* A child without a ticket waits until there is one for its level; then fm_task_ready() follows. */
 void fm_children_crowd(struct fm_task *task);
 void fm_children_uncrowd(struct fm_task *task);
 

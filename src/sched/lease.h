@@ -11,8 +11,8 @@
 #include "base/base.h"
 
 struct fm_quota {
-    atomic_int_least64_t credits; /* not taken by anyone */
-    int64_t batch;
+    atomic_int_least64_t credits; /* not taken by anyone; negative after the limit was lowered */
+    atomic_int_least64_t batch;
 };
 
 struct fm_lease {
@@ -22,11 +22,17 @@ struct fm_lease {
 };
 
 void fm_quota_init(struct fm_quota *quota, uint64_t limit, unsigned workers);
+/* Another limit, at any time; what is in use beyond it stays until it is given back. */
+void fm_quota_change(struct fm_quota *quota, uint64_t before, uint64_t limit, unsigned workers);
+
 void fm_lease_init(struct fm_lease *lease, struct fm_quota *quota);
 
 /* False: the quota is used up.  Pair each true with one give. */
 FM_MUST_CHECK bool fm_lease_take(struct fm_lease *lease);
 void fm_lease_give(struct fm_lease *lease);
+
+/* Gives back what is not in use: others wait for it, or the limit has changed. */
+void fm_lease_trim(struct fm_lease *lease);
 
 /* Gives everything back; nothing may be in use. */
 void fm_lease_done(struct fm_lease *lease);

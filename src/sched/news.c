@@ -44,6 +44,9 @@ static void apply(struct fm_sched *sched, const struct fm_news *news)
         fm_registry_evict(registry, news->code);
         fm_code_release(registry->modules, news->code);
         return;
+    case FM_NEWS_USER:
+        fm_user_changed(sched, news->user);
+        return;
     }
 }
 

@@ -143,6 +143,15 @@ failed:
     return NULL;
 }
 
+/* Whether its calls can have children, which belong to the worker that made them. */
+static bool starts_calls(const struct fm_version *version)
+{
+    for (size_t i = 0; i < version->facts.imports_count; i++)
+        if (strcmp(version->facts.imports[i], "faasm.call_start") == 0)
+            return true;
+    return false;
+}
+
 int fm_registry_publish(struct fm_registry *registry, struct fm_code *code, uint64_t sequence)
 {
     const struct fm_version *version = code->version;
@@ -163,8 +172,11 @@ int fm_registry_publish(struct fm_registry *registry, struct fm_code *code, uint
     slot->function = function;
     slot->registry = registry;
     slot->code = code;
+    slot->starts_calls = starts_calls(version);
     fm_lease_init(&slot->concurrency, &code->concurrency);
     fm_list_init(&slot->waiting);
+    fm_list_init(&slot->blocked);
+    fm_list_init(&slot->blocked_link);
     fm_list_push_back(&function->slots, &slot->link);
     struct fm_slot *before = function->current;
     function->current = slot;

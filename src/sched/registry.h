@@ -12,6 +12,7 @@
 #include "sched/sched.h"
 
 struct fm_registry;
+struct fm_user;
 
 /* One version on this worker. */
 struct fm_slot {
@@ -20,19 +21,23 @@ struct fm_slot {
     struct fm_code *code;     /* held */
     struct fm_module *module; /* got from fm_modules; NULL: not loaded here */
     struct fm_lease concurrency;
-    uint32_t calls;   /* made and not yet freed */
-    uint64_t used_ns; /* when the code's used_ns was last written */
-    bool retired;     /* not the current version any more; goes with its last call */
+    bool starts_calls; /* its module imports call_start: its calls stay on this worker */
+    uint32_t calls;    /* made and not yet freed */
+    uint64_t used_ns;  /* when the code's used_ns was last written */
+    bool retired;      /* not the current version any more; goes with its last call */
     bool loading;
     struct fm_load load;
-    struct fm_list waiting; /* tasks that wait for the module */
-    struct fm_list link;    /* in fm_function.slots */
+    struct fm_list waiting;      /* tasks that wait for the module */
+    struct fm_list blocked;      /* tasks that wait for a unit of concurrency */
+    struct fm_list blocked_link; /* in fm_user.blocked_slots, while there are any */
+    struct fm_list link;         /* in fm_function.slots */
 };
 
 struct fm_function {
     struct fm_map_node node; /* by "user/function" */
     char *key;
     size_t user_length;
+    struct fm_user *user; /* as this worker knows it; NULL before the first call */
     struct fm_registry *registry;
     struct fm_slot *current; /* NULL: removed */
     struct fm_list slots;    /* all of them */

@@ -1,22 +1,20 @@
-/* runqueue.h - whose turn it is: round robin between users, and between the calls of a user.
+/* runqueue.h - the calls of one worker that could run now, by user, in two lanes.
  *
- *      ready:  ada -> bob -> eve            a user is in the ring while it has a task that can run
- *               |      |
- *              t1     t4                    taken from the front, put back at the end
- *              t2
+ *      lane STARTED   heap of users by tag:   eve(4)  ada(7)            have a sandbox, go on
+ *      lane NEW       heap of users by tag:   ada(7)  bob(9)            need a free one first
+ *                                              |
+ *                                              t1 t2 t3                 FIFO inside a user
  *
- * Taking a task moves its user to the ring's end, so that a user with a thousand calls gets as many
- * slices as one with a single call.
+ * A user stands in a lane's heap while it has a task there and is not held.  What a tag means, and
+ * when it moves, is the policy's business (policy.h); here is only the order.  Heaps have room for
+ * all their users from the moment a user is added, so that nothing else here can fail.
  *
- * There are two such rings: calls that have a sandbox and can go on at once, and new ones, which
- * can only be taken while a sandbox is free.  Whichever user at the front of a ring was served
- * longer ago is next, and being served moves it to the end of both; so it is one round for all, and
- * new calls that nobody can start hold nobody up.  A user with calls of both kinds gets them in
- * turn.  One worker, one thread. */
+ * A queue is one worker's.  What other workers see of a user is in fm_share, and `runnable`. */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "base/list.h"
-#include "base/map.h"
 
 enum fm_lane {
     FM_LANE_STARTED, /* has a sandbox */
@@ -24,41 +22,87 @@ enum fm_lane {
     FM_LANES,
 };
 
-struct fm_user {
-    struct fm_map_node node; /* by name */
-    char *name;
-    struct fm_list tasks[FM_LANES]; /* fm_task.link, those that can run */
-    struct fm_list links[FM_LANES]; /* in fm_runqueue.ready, while its tasks are not empty */
-    uint64_t served;                /* by fm_runqueue.clock, when it was or when it joined */
-    enum fm_lane lane;              /* the kind that is next */
-    uint32_t references;            /* tasks of this user */
+#define FM_LANE_BIT(lane) (1u << (lane))
+#define FM_LANES_ALL (FM_LANE_BIT(FM_LANE_STARTED) | FM_LANE_BIT(FM_LANE_NEW))
+
+struct fm_turns;
+
+/* One user, of the whole process: what its workers tell one another.  The address of each worker's
+ * part is written once, when that worker first hears of the user. */
+struct fm_share {
+    _Alignas(64) atomic_uint_least64_t served; /* virtual time that all workers gave it; wraps */
+    unsigned workers;
+    struct fm_turns *_Atomic *turns; /* by worker; NULL: not there yet */
+};
+
+/* One user on one worker. */
+struct fm_turns {
+    struct fm_share *share;
+    struct fm_list tasks[FM_LANES]; /* links of those that wait for their turn */
+    uint32_t counts[FM_LANES];      /* of these */
+    size_t places[FM_LANES];        /* in the heap; FM_TURNS_NOWHERE: not there */
+    unsigned held;                  /* bits of the lanes that must wait for something else */
+    uint64_t tag;                   /* virtual time; the least is next; wraps */
+    uint64_t picked;                /* the queue's `picks` when it last had its turn: ties */
+    uint64_t seen;                  /* of share->served, what is in the tag */
+    uint64_t unpublished;           /* of the tag, what is not in share->served */
+    uint64_t rate;                  /* virtual time per CPU time, in 1/65536 */
+    uint32_t round;                 /* started tasks that have their turn before a new one */
+    atomic_uint_least32_t runnable; /* tasks, also the one that has the thread; others read it */
+};
+
+#define FM_TURNS_NOWHERE SIZE_MAX
+
+struct fm_runheap {
+    struct fm_turns **turns;
+    size_t count;
 };
 
 struct fm_runqueue {
-    struct fm_map users;
-    struct fm_list ready[FM_LANES]; /* fm_user.links */
-    uint32_t counts[FM_LANES];      /* tasks */
-    uint64_t clock;                 /* tasks taken so far */
+    struct fm_runheap heaps[FM_LANES];
+    size_t capacity;           /* of each heap */
+    size_t members;            /* users added; <= capacity */
+    uint32_t counts[FM_LANES]; /* tasks that can be picked */
+    uint32_t held;             /* tasks that cannot, because their user is held */
+    uint64_t clock;            /* virtual time: the tag of whoever was picked last */
+    uint64_t picks;            /* so far */
+    struct fm_turns *inside;   /* who was picked and is not charged yet; NULL: nobody */
+    struct fm_turns *last;     /* who was charged last, nobody having been picked since */
 };
 
 void fm_runqueue_init(struct fm_runqueue *queue);
-void fm_runqueue_done(struct fm_runqueue *queue); /* empty */
+void fm_runqueue_done(struct fm_runqueue *queue); /* empty, without members */
 
-/* The user of that name, made if need be, with one more reference.  NULL: out of memory. */
-FM_MUST_CHECK struct fm_user *fm_runqueue_user_ref(struct fm_runqueue *queue, const char *name,
-                                                   size_t name_length);
-void fm_runqueue_user_unref(struct fm_runqueue *queue, struct fm_user *user);
+/* Makes room for one more user.  FM_ERR_NOMEM. */
+FM_MUST_CHECK int fm_runqueue_add(struct fm_runqueue *queue, struct fm_turns *turns,
+                                  struct fm_share *share);
+void fm_runqueue_drop(struct fm_runqueue *queue, struct fm_turns *turns); /* it has no tasks */
 
 static inline bool fm_runqueue_empty(const struct fm_runqueue *queue)
 {
     return queue->counts[FM_LANE_STARTED] == 0 && queue->counts[FM_LANE_NEW] == 0;
 }
 
-/* `link` is the task's. */
-void fm_runqueue_push(struct fm_runqueue *queue, enum fm_lane lane, struct fm_user *user,
-                      struct fm_list *link);
+static inline bool fm_turns_waiting(const struct fm_turns *turns) /* in a heap */
+{
+    return turns->places[FM_LANE_STARTED] != FM_TURNS_NOWHERE ||
+           turns->places[FM_LANE_NEW] != FM_TURNS_NOWHERE;
+}
 
-/* The next task; a new one only with `take_new`.  NULL: there is none to take. */
-struct fm_list *fm_runqueue_pop(struct fm_runqueue *queue, bool take_new);
-void fm_runqueue_remove(struct fm_runqueue *queue, enum fm_lane lane, struct fm_user *user,
+/* `link` is the task's. */
+void fm_runqueue_push(struct fm_runqueue *queue, enum fm_lane lane, struct fm_turns *turns,
+                      struct fm_list *link);
+void fm_runqueue_remove(struct fm_runqueue *queue, enum fm_lane lane, struct fm_turns *turns,
                         struct fm_list *link);
+
+/* The user with the least tag; NULL: the lane is empty. */
+struct fm_turns *fm_runqueue_top(const struct fm_runqueue *queue, enum fm_lane lane);
+
+/* Moves a user to where its tag, which has changed, says. */
+void fm_runqueue_moved(struct fm_runqueue *queue, struct fm_turns *turns);
+
+/* Whether `a` comes before `b`. */
+bool fm_turns_before(const struct fm_turns *a, const struct fm_turns *b);
+
+/* From now on only the tasks in other lanes can be picked; the rest keep their places. */
+void fm_runqueue_hold(struct fm_runqueue *queue, struct fm_turns *turns, unsigned lanes);

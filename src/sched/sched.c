@@ -1,6 +1,6 @@
 /* sched.c - the door, and what happens behind it on one worker.
  *
- *      submit -- refused? --> DONE (BUSY, QUOTA)
+ *      submit -- refused? --> DONE (BUSY, QUOTA), or BLOCKED until there is a unit  (door.c)
  *         |
  *         +-- module not here --> LOADING --+
  *         |                                 v
@@ -9,8 +9,8 @@
  *         |                                 +- slice --+ +-- waits --> PARKED --> READY
  *         +-- inline: INSIDE at once, in the caller's stack
  *
- * (A child, a call that another call has started, is never inline, and may have to wait for a
- * ticket before it is READY: children.c.)
+ * (A child, a call that another call has started, is never inline, and may be CROWDED: waiting for
+ * a sandbox of its level before it is READY.  children.c.)
  *
  * The inline rule: a call runs inside submit only if nobody is queued and this pass of the loop has
  * given guests less than one slice; so a burst of calls that burn CPU costs the other connections
@@ -31,12 +31,10 @@
 #include "engine/sandbox.h"
 #include "guest/guest.h"
 #include "sched/children.h"
+#include "sched/door.h"
 #include "sched/sched_private.h"
 
 #define FREE_TASKS_MAX 256 /* kept for reuse */
-
-static void finish(struct fm_task *task, uint64_t now_ns);
-static void end_now(struct fm_task *task, int error);
 
 /* --- tasks ------------------------------------------------------------------------------------ */
 
@@ -51,6 +49,7 @@ static struct fm_task *task_at(struct fm_list *link)
 }
 
 static void on_task_time(struct fm_timer *timer);
+static void cancel_here(struct fm_task *task, int error);
 
 static struct fm_task *task_new(struct fm_sched *sched, const struct fm_version *version)
 {
@@ -67,7 +66,9 @@ static struct fm_task *task_new(struct fm_sched *sched, const struct fm_version 
         return NULL;
     }
     task->sched = sched;
+    task->home = sched;
     fm_list_init(&task->link);
+    fm_list_init(&task->borrowed_link);
     fm_timer_init(&task->timer, on_task_time);
     return task;
 }
@@ -88,32 +89,40 @@ static void task_recycle(struct fm_sched *sched, struct fm_task *task)
     sched->free_tasks_count++;
 }
 
+/* NULL: out of memory. */
+static struct fm_user *user_of(struct fm_sched *sched, struct fm_function *function)
+{
+    if (!function->user)
+        function->user = fm_user_get(sched, function->key, function->user_length);
+    return function->user;
+}
+
 int fm_sched_call_new(struct fm_sched *sched, struct fm_function *function,
                       struct fm_call **ret_call)
 {
     struct fm_slot *slot = function->current;
     FM_ASSERT(slot);
-    struct fm_user *user =
-        fm_runqueue_user_ref(&sched->queue, function->key, function->user_length);
+    struct fm_user *user = user_of(sched, function);
     struct fm_task *task = user ? task_new(sched, slot->code->version) : NULL;
-    if (!task) {
-        if (user)
-            fm_runqueue_user_unref(&sched->queue, user);
+    if (!task)
         return FM_ERR_NOMEM;
-    }
     task->slot = slot;
     task->user = user;
+    task->home_user = user;
     task->guest = NULL;
     task->place = FM_TASK_NOWHERE;
+    task->holds = 0;
+    task->memory_bytes = 0;
     task->level = 0;
-    task->ticket = false;
-    task->admitted = false;
+    task->sandbox = false;
     task->announce = false;
+    atomic_store_explicit(&task->cancel_error, 0, memory_order_relaxed);
     fm_slot_call_begin(slot, fm_loop_now_ns(sched->config.loop));
 
     struct fm_call *call = task->call;
     call->task = task;
     call->child_ops = &fm_children_ops;
+    call->pinned = slot->starts_calls;
     call->created_real_ns = fm_clock_real_ns();
     call->created_ns = fm_clock_monotonic_ns();
     call->deadline_ns = call->created_ns + call->limits.wall_ms * FM_NS_PER_MS;
@@ -126,43 +135,24 @@ int fm_sched_call_new(struct fm_sched *sched, struct fm_function *function,
 void fm_sched_call_free(struct fm_sched *sched, struct fm_call *call)
 {
     struct fm_task *task = task_of(call);
-    FM_ASSERT(task->place == FM_TASK_NOWHERE);
+    FM_ASSERT(!task->away && !task->cancelling && task->place == FM_TASK_NOWHERE);
     struct fm_slot *slot = task->slot;
-    fm_runqueue_user_unref(&sched->queue, task->user);
     task->slot = NULL;
     task->user = NULL;
     task_recycle(sched, task);
     fm_slot_call_end(slot);
 }
 
-/* A new call needs a ticket for a sandbox; one that has started has its own, and a child gets it
- * before it enters the run queue. */
-static bool ticket_free(const struct fm_sched *sched)
+/* A new call needs a free sandbox; one that has started has its own, and a child gets it before it
+ * enters the run queue. */
+bool fm_sched_sandbox_free(const struct fm_sched *sched)
 {
-    return fm_ticket_free(sched, 0);
+    return fm_sandbox_free_for(sched, 0);
 }
 
-static void take_ticket(struct fm_task *task)
+enum fm_lane fm_task_lane(const struct fm_task *task)
 {
-    if (task->ticket)
-        return;
-    task->ticket = true;
-    task->sched->tickets++;
-}
-
-static void give_ticket(struct fm_task *task)
-{
-    if (!task->ticket)
-        return;
-    task->ticket = false;
-    task->sched->tickets--;
-    if (task->sched->crowded > 0)
-        fm_children_admit(task->sched);
-}
-
-static enum fm_lane lane_of(const struct fm_task *task)
-{
-    return task->ticket ? FM_LANE_STARTED : FM_LANE_NEW;
+    return task->sandbox ? FM_LANE_STARTED : FM_LANE_NEW;
 }
 
 /* --- waiting ---------------------------------------------------------------------------------- */
@@ -181,24 +171,36 @@ static void disarm(struct fm_task *task)
     fm_loop_timer_cancel(task->sched->config.loop, &task->timer);
 }
 
-void fm_task_queue(struct fm_task *task)
+bool fm_task_arm(struct fm_task *task)
+{
+    return arm(task, task->call->deadline_ns);
+}
+
+void fm_task_ready(struct fm_task *task)
 {
     struct fm_sched *sched = task->sched;
+    (void)fm_quotas_may_run(task->user); /* if it may not, the queue holds it */
     if (task->call->state != FM_CALL_QUEUED)
         fm_call_set_state(task->call, FM_CALL_QUEUED, 0);
-    if (task->level > 0 && fm_ticket_free(sched, task->level))
-        take_ticket(task);
-    if (task->level > 0 && !task->ticket) {
+    if (task->level > 0 && !task->sandbox && fm_sandbox_free_for(sched, task->level))
+        fm_task_take_sandbox(task);
+    if (task->level > 0 && !task->sandbox) {
         task->place = FM_TASK_CROWDED;
         fm_children_crowd(task);
     } else {
         task->place = FM_TASK_READY;
-        fm_runqueue_push(&sched->queue, lane_of(task), task->user, &task->link);
+        sched->policy->push(&sched->queue, fm_task_lane(task), &task->user->turns, &task->link);
     }
     if (task->timer.at_ns == task->call->deadline_ns && fm_timer_armed(&task->timer))
         return;
     if (!arm(task, task->call->deadline_ns))
-        fm_sched_cancel(sched, task->call, FM_ERR_NOMEM);
+        cancel_here(task, FM_ERR_NOMEM);
+}
+
+static void wait_in_queue(struct fm_task *task)
+{
+    if (task->guest || fm_door_wait(task)) /* else refused */
+        fm_task_ready(task);
 }
 
 static void on_task_time(struct fm_timer *timer)
@@ -206,7 +208,7 @@ static void on_task_time(struct fm_timer *timer)
     struct fm_task *task = FM_CONTAINER_OF(timer, struct fm_task, timer);
     struct fm_call *call = task->call;
     if (fm_loop_now_ns(task->sched->config.loop) >= call->deadline_ns) {
-        fm_sched_cancel(task->sched, call, FM_ERR_DEADLINE);
+        cancel_here(task, FM_ERR_DEADLINE);
         return;
     }
     fm_task_wake(task);
@@ -216,7 +218,7 @@ void fm_task_wake(struct fm_task *task)
 {
     FM_ASSERT(task->place == FM_TASK_PARKED);
     task->sched->counts.parked--;
-    fm_task_queue(task);
+    fm_task_ready(task);
 }
 
 /* --- running ---------------------------------------------------------------------------------- */
@@ -225,9 +227,11 @@ void fm_task_wake(struct fm_task *task)
 static int on_tick(void *data)
 {
     struct fm_call *call = data;
-    struct fm_sched *sched = task_of(call)->sched;
-    if (call->cancelled)
-        return FM_ERR_CANCELLED;
+    struct fm_task *task = task_of(call);
+    const struct fm_sched *sched = task->sched;
+    int cancelled = atomic_load_explicit(&task->cancel_error, memory_order_relaxed);
+    if (cancelled)
+        return cancelled;
     uint64_t now_ns = fm_clock_monotonic_ns();
     if (now_ns >= call->deadline_ns)
         return FM_ERR_DEADLINE;
@@ -239,19 +243,27 @@ static int on_tick(void *data)
     return slice_ns >= FM_SLICE_MIN_NS ? FM_TICK_YIELD : 0;
 }
 
+void fm_task_take_sandbox(struct fm_task *task)
+{
+    if (task->sandbox)
+        return; /* perhaps at a borrower, who must not touch what is its home's */
+    task->sandbox = true;
+    task->home->counts.sandboxes++;
+}
+
 /* True when the task has a guest to run; otherwise it has failed. */
 static bool ensure_guest(struct fm_task *task)
 {
     if (task->guest)
         return true;
-    struct fm_sched *sched = task->sched;
     int failed = fm_guest_new(task->call, task->slot->module, on_tick, &task->guest);
     if (failed) {
         fm_call_fail(task->call, failed, NULL);
         return false;
     }
-    sched->counts.sandboxes++;
-    fm_trimmer_take(&sched->trimmer);
+    fm_trimmer_take(&task->sched->trimmer);
+    fm_task_take_sandbox(task);
+    fm_door_started(task);
     return true;
 }
 
@@ -260,19 +272,61 @@ static void drop_guest(struct fm_task *task)
     if (!task->guest)
         return;
     task->guest = fm_guest_free(task->guest);
-    task->sched->counts.sandboxes--;
     fm_trimmer_give(&task->sched->trimmer);
+    (void)!fm_quotas_memory_set(task->user, &task->memory_bytes, 0); /* less is always within */
 }
 
-static void park(struct fm_task *task, uint64_t until_ns)
+/* What a guest has used, making and clearing its sandbox included. */
+static void charge(struct fm_task *task, uint64_t used_ns)
+{
+    struct fm_sched *sched = task->sched;
+    task->call->cpu_ns += used_ns;
+    sched->counts.guest_cpu_ns += used_ns;
+    fm_quotas_cpu(task->user, used_ns);
+}
+
+/* A guest that goes on has its memory charged; true: its user may not have that much. */
+static bool over_memory(struct fm_task *task)
+{
+    struct fm_call *call = task->call;
+    struct fm_user *user = task->user;
+    if (fm_quotas_memory_set(user, &task->memory_bytes, call->memory_bytes))
+        return false;
+    fm_call_fail(call, FM_ERR_QUOTA,
+                 "the calls of the user have more memory than its limit "
+                 "memory_bytes");
+    call->limit = "memory_bytes";
+    FM_USER_COUNT(user, refused, 1);
+    return true;
+}
+
+void fm_task_park(struct fm_task *task)
 {
     struct fm_sched *sched = task->sched;
     struct fm_call *call = task->call;
+    struct fm_guest_wait wait;
+    fm_guest_wait(task->guest, &wait);
     fm_call_set_state(call, FM_CALL_PARKED, 0);
     task->place = FM_TASK_PARKED;
     sched->counts.parked++;
-    if (!arm(task, fm_min_u64(until_ns, call->deadline_ns)))
-        fm_sched_cancel(sched, call, FM_ERR_NOMEM);
+    if (!arm(task, fm_min_u64(wait.until_ns, call->deadline_ns)))
+        cancel_here(task, FM_ERR_NOMEM);
+}
+
+static bool at_home(const struct fm_task *task)
+{
+    return task->sched == task->home;
+}
+
+static void finish(struct fm_task *task, uint64_t now_ns);
+
+/* The outcome is set and the guest is gone. */
+static void conclude(struct fm_task *task, uint64_t now_ns)
+{
+    if (at_home(task))
+        finish(task, now_ns);
+    else
+        fm_handover_return(task, FM_RETURN_ENDED);
 }
 
 /* Gives the guest the thread once.  Afterwards the task is somewhere else: finished, parked,
@@ -284,7 +338,6 @@ static void run_task(struct fm_task *task)
     enum fm_guest_state state = FM_GUEST_DONE;
 
     disarm(task);
-    take_ticket(task);
     task->place = FM_TASK_INSIDE;
     fm_cputime_begin(&sched->cputime, fm_clock_monotonic_ns(), task->guest != NULL);
     fm_call_set_state(call, FM_CALL_RUNNING, fm_loop_now_ns(sched->config.loop));
@@ -298,21 +351,36 @@ static void run_task(struct fm_task *task)
     }
     uint64_t now_ns = fm_clock_monotonic_ns();
     uint64_t used_ns = fm_cputime_end(&sched->cputime, now_ns);
-    call->cpu_ns += used_ns;
+    charge(task, used_ns);
+    sched->policy->charge(&sched->queue, &task->user->turns, used_ns);
     sched->pass_guest_ns += used_ns;
-    sched->counts.guest_cpu_ns += used_ns;
 
-    if (state == FM_GUEST_DONE) {
-        finish(task, now_ns);
-    } else if (call->cancelled) {
-        end_now(task, FM_ERR_CANCELLED);
-    } else if (state == FM_GUEST_YIELDED) {
-        fm_task_queue(task);
-    } else {
-        struct fm_guest_wait wait;
-        fm_guest_wait(task->guest, &wait);
-        park(task, wait.until_ns);
-    }
+    int cancelled = atomic_load(&task->cancel_error);
+    task->place = FM_TASK_NOWHERE;
+    if (state == FM_GUEST_DONE)
+        conclude(task, now_ns);
+    else if (over_memory(task))
+        fm_task_end(task, FM_ERR_QUOTA);
+    else if (cancelled)
+        fm_task_end(task, cancelled);
+    else if (state == FM_GUEST_YIELDED)
+        fm_task_ready(task);
+    else if (at_home(task))
+        fm_task_park(task);
+    else
+        fm_handover_return(task, FM_RETURN_PARKED);
+}
+
+/* Its turn has come, but not its memory: it stays the first of its user, whose new calls are held
+ * now. */
+static void put_back(struct fm_task *task)
+{
+    struct fm_sched *sched = task->sched;
+    struct fm_turns *turns = &task->user->turns;
+    sched->policy->charge(&sched->queue, turns, 0);
+    sched->policy->push(&sched->queue, FM_LANE_NEW, turns, &task->link);
+    fm_list_remove(&task->link);
+    fm_list_push_front(&turns->tasks[FM_LANE_NEW], &task->link);
 }
 
 /* Less than a slice, so that with the one that comes last it is not much more than one. */
@@ -320,98 +388,100 @@ void fm_sched_turn(struct fm_sched *sched)
 {
     fm_children_reap(sched, false);
     while (sched->pass_guest_ns < FM_SLICE_MIN_NS) {
-        struct fm_list *link = fm_runqueue_pop(&sched->queue, ticket_free(sched));
+        struct fm_turns *turns = NULL;
+        struct fm_list *link =
+            sched->policy->pick(&sched->queue, fm_sched_sandbox_free(sched), &turns);
         if (!link)
             break;
-        run_task(task_at(link));
+        struct fm_task *task = task_at(link);
+        /* A child does not wait for memory, which the calls that wait for it may hold. */
+        if (task->guest || task->level > 0 ||
+            fm_quotas_memory_ready(task->user, task->call->limits.memory_bytes))
+            run_task(task);
+        else
+            put_back(task);
+        fm_handover_give(sched, turns);
     }
+    if (!fm_runqueue_empty(&sched->queue))
+        fm_handover_give(sched, NULL);
+    fm_handover_tell(sched);
     sched->pass_guest_ns = 0;
 }
 
 bool fm_sched_busy(const struct fm_sched *sched)
 {
     return sched->queue.counts[FM_LANE_STARTED] > 0 || !fm_list_empty(&sched->orphans) ||
-           (sched->queue.counts[FM_LANE_NEW] > 0 && ticket_free(sched));
+           (sched->queue.counts[FM_LANE_NEW] > 0 && fm_sched_sandbox_free(sched));
 }
 
 /* --- the door --------------------------------------------------------------------------------- */
 
-static void refuse(struct fm_task *task, int error, const char *limit, const char *detail)
+void fm_task_refuse(struct fm_task *task, int error, const char *limit, const char *detail)
 {
     fm_call_fail(task->call, error, detail);
     task->call->limit = limit;
-    finish(task, fm_clock_monotonic_ns());
-}
-
-/* False: refused.  Children have as much room again as other calls, so that a crowd of these does
- * not make those fail that are under way; and a parent that was let in may also finish its work
- * when the door is closed to others. */
-static bool admit(struct fm_task *task)
-{
-    struct fm_sched *sched = task->sched;
-    const struct fm_sched_config *config = &sched->config;
-    bool child = task->level > 0;
-    uint32_t calls = child ? sched->counts.children : sched->counts.calls - sched->counts.children;
-    sched->counts.submitted++;
-    if (sched->draining && !child) {
-        refuse(task, FM_ERR_BUSY, "", "the server is shutting down");
-        return false;
-    }
-    if (calls >= (uint64_t)config->calls_max + config->queue_max) {
-        refuse(task, FM_ERR_BUSY, "queue", "too many calls are waiting");
-        return false;
-    }
-    if (!fm_lease_take(&task->slot->concurrency)) {
-        refuse(task, FM_ERR_QUOTA, "concurrency",
-               "the function already has as many calls under way as its limit `concurrency`");
-        return false;
-    }
-    task->admitted = true;
-    sched->counts.calls++;
-    sched->counts.children += child;
-    return true;
+    fm_task_finish(task);
 }
 
 /* Puts the task behind its module, or ends it if that cannot be loaded now. */
 static void wait_for_module(struct fm_task *task)
 {
     struct fm_slot *slot = task->slot;
+    if (!fm_door_wait(task))
+        return; /* refused */
     if (!slot->loading && fm_slot_load(slot) != 0) {
-        refuse(task, FM_ERR_BUSY, "", "too many functions are being loaded");
+        fm_task_refuse(task, FM_ERR_BUSY, "", "too many functions are being loaded");
         return;
     }
     if (slot->module) { /* another worker had it */
-        fm_task_queue(task);
+        wait_in_queue(task);
         return;
     }
     task->call->cold = true;
     task->sched->counts.cold++;
-    fm_call_set_state(task->call, FM_CALL_QUEUED, 0);
+    if (task->call->state != FM_CALL_QUEUED)
+        fm_call_set_state(task->call, FM_CALL_QUEUED, 0);
     task->place = FM_TASK_LOADING;
     fm_list_push_back(&slot->waiting, &task->link);
     if (!arm(task, task->call->deadline_ns))
         fm_sched_cancel(task->sched, task->call, FM_ERR_NOMEM);
 }
 
+void fm_task_proceed(struct fm_task *task, bool may_run)
+{
+    struct fm_sched *sched = task->sched;
+    if (!task->slot->module) {
+        wait_for_module(task);
+    } else if (may_run && task->level == 0 && fm_runqueue_empty(&sched->queue) &&
+               sched->pass_guest_ns < FM_SLICE_NS && fm_sched_sandbox_free(sched) &&
+               fm_quotas_may_run(task->user) &&
+               fm_quotas_memory_room(task->user, task->call->limits.memory_bytes)) {
+        sched->policy->begin(&sched->queue, &task->user->turns);
+        run_task(task);
+        sched->counts.inlined += task->call->state == FM_CALL_DONE;
+    } else {
+        wait_in_queue(task);
+    }
+}
+
 enum fm_submit fm_sched_submit(struct fm_sched *sched, struct fm_call *call)
 {
     struct fm_task *task = task_of(call);
-    FM_ASSERT(call->state == FM_CALL_NEW);
-    if (!admit(task))
-        return FM_SUBMIT_DONE;
-    if (!task->slot->module) {
-        wait_for_module(task);
-    } else if (task->level == 0 && fm_runqueue_empty(&sched->queue) &&
-               sched->pass_guest_ns < FM_SLICE_NS && ticket_free(sched)) {
-        run_task(task);
-        sched->counts.inlined += call->state == FM_CALL_DONE;
-    } else {
-        fm_task_queue(task);
-    }
+    FM_ASSERT(call->state == FM_CALL_NEW && task->sched == sched);
+    if (fm_door_admit(task))
+        fm_task_proceed(task, true);
     if (call->state == FM_CALL_DONE)
         return FM_SUBMIT_DONE;
     task->announce = true;
     return FM_SUBMIT_LATER;
+}
+
+int fm_sched_request(struct fm_sched *sched, struct fm_function *function, uint64_t *ret_retry_ns)
+{
+    struct fm_user *user = user_of(sched, function);
+    if (!user)
+        return FM_ERR_NOMEM;
+    return fm_quotas_request(user, ret_retry_ns) ? 0 : FM_ERR_QUOTA;
 }
 
 static void on_slot_loaded(struct fm_slot *slot, const struct fm_error *error)
@@ -421,31 +491,35 @@ static void on_slot_loaded(struct fm_slot *slot, const struct fm_error *error)
         struct fm_task *task = task_at(link);
         task->place = FM_TASK_NOWHERE;
         if (!error) {
-            fm_task_queue(task);
+            wait_in_queue(task);
             continue;
         }
         fm_call_fail(task->call, FM_ERR_INTERNAL, error->text);
-        finish(task, fm_clock_monotonic_ns());
+        fm_task_finish(task);
     }
 }
 
 /* --- the end ---------------------------------------------------------------------------------- */
 
+void fm_task_finish(struct fm_task *task)
+{
+    finish(task, fm_clock_monotonic_ns());
+}
+
 static void finish(struct fm_task *task, uint64_t now_ns)
 {
     struct fm_sched *sched = task->sched;
     struct fm_call *call = task->call;
-    FM_ASSERT(!task->guest);
+    FM_ASSERT(!task->guest && at_home(task));
     disarm(task);
     task->place = FM_TASK_NOWHERE;
-    give_ticket(task);
-    if (task->admitted) {
-        fm_lease_give(&task->slot->concurrency);
-        sched->counts.calls--;
-        sched->counts.children -= task->level > 0;
-        task->admitted = false;
-    }
+    bool sandbox = task->sandbox;
+    sched->counts.sandboxes -= sandbox;
+    task->sandbox = false;
+    if (sandbox && sched->crowded > 0)
+        fm_children_admit(sched);
     fm_call_set_state(call, FM_CALL_DONE, now_ns);
+    fm_door_leave(task);
     struct fm_function *function = task->slot->function;
     sched->counts.finished++;
     function->calls_total++;
@@ -464,30 +538,35 @@ static void finish(struct fm_task *task, uint64_t now_ns)
 }
 
 /* Ends a call that does not have the thread; its guest, if any, is unwound. */
-static void end_now(struct fm_task *task, int error)
+void fm_task_end(struct fm_task *task, int error)
 {
     struct fm_sched *sched = task->sched;
     fm_cputime_begin(&sched->cputime, fm_clock_monotonic_ns(), true);
     drop_guest(task);
     uint64_t now_ns = fm_clock_monotonic_ns();
     uint64_t used_ns = fm_cputime_end(&sched->cputime, now_ns);
-    task->call->cpu_ns += used_ns;
+    charge(task, used_ns);
     sched->pass_guest_ns += used_ns;
     fm_call_fail(task->call, error, NULL);
-    finish(task, now_ns);
+    conclude(task, now_ns);
 }
 
-void fm_sched_cancel(struct fm_sched *sched, struct fm_call *call, int error)
+/* On the worker that has the task. */
+static void cancel_here(struct fm_task *task, int error)
 {
-    struct fm_task *task = task_of(call);
+    struct fm_sched *sched = task->sched;
     switch (task->place) {
     case FM_TASK_NOWHERE:
         return; /* DONE */
     case FM_TASK_INSIDE:
-        call->cancelled = true; /* ends at its next tick, or when it gives the thread back */
+        /* It ends at its next tick, or when it gives the thread back. */
+        atomic_store(&task->cancel_error, error);
         return;
+    case FM_TASK_BLOCKED:
+        fm_blocked_leave(task);
+        break;
     case FM_TASK_READY:
-        fm_runqueue_remove(&sched->queue, lane_of(task), task->user, &task->link);
+        fm_runqueue_remove(&sched->queue, fm_task_lane(task), &task->user->turns, &task->link);
         break;
     case FM_TASK_LOADING:
         fm_list_remove(&task->link);
@@ -499,7 +578,34 @@ void fm_sched_cancel(struct fm_sched *sched, struct fm_call *call, int error)
         sched->counts.parked--;
         break;
     }
-    end_now(task, error);
+    task->place = FM_TASK_NOWHERE;
+    fm_task_end(task, error);
+}
+
+void fm_sched_cancel(struct fm_sched *sched, struct fm_call *call, int error)
+{
+    struct fm_task *task = task_of(call);
+    FM_ASSERT(task->home == sched);
+    if (task->away)
+        fm_handover_cancel(task, error);
+    else if (!task->cancelling)
+        cancel_here(task, error);
+}
+
+void fm_sched_progress(const struct fm_call *call, struct fm_progress *ret_progress)
+{
+    const struct fm_task *task = task_of(call);
+    if (task->away) {
+        *ret_progress = task->left;
+        return;
+    }
+    *ret_progress = (struct fm_progress){
+        .state = call->state,
+        .started_ns = call->started_ns,
+        .finished_ns = call->finished_ns,
+        .cpu_ns = call->cpu_ns,
+        .memory_bytes = call->memory_bytes,
+    };
 }
 
 /* --- functions -------------------------------------------------------------------------------- */
@@ -554,9 +660,21 @@ int fm_sched_new(const struct fm_sched_config *config, struct fm_sched **ret_sch
     fm_runqueue_init(&sched->queue);
     fm_registry_init(&sched->registry, config->modules, fm_loop_mailbox(config->loop));
     sched->registry.on_loaded = on_slot_loaded;
+    sched->policy = &fm_policy_fair;
+    fm_list_init(&sched->borrowed);
+    sched->told_idle = true;
+    if (config->peers)
+        config->peers->peers[config->worker].sched = sched;
+    fm_map_init(&sched->users);
+    sched->all_users = config->users;
     int failed = fm_children_init(sched);
     if (!failed)
         failed = fm_id_generator_init(&sched->ids);
+    if (!failed && !config->users) {
+        failed =
+            fm_users_new(&(struct fm_users_config){.workers = config->workers}, &sched->own_users);
+        sched->all_users = sched->own_users;
+    }
     if (failed) {
         fm_sched_free(sched);
         return failed;
@@ -570,13 +688,15 @@ struct fm_sched *fm_sched_free(struct fm_sched *sched)
     if (!sched)
         return NULL;
     fm_children_reap(sched, true);
-    FM_ASSERT(sched->counts.calls == 0);
+    FM_ASSERT(sched->counts.calls == 0 && sched->counts.borrowed == 0);
     fm_trimmer_done(&sched->trimmer);
     fm_children_done(sched);
     struct fm_list *link = NULL;
     while ((link = fm_list_pop_front(&sched->free_tasks)) != NULL)
         task_free(task_at(link));
     fm_registry_done(&sched->registry);
+    fm_user_free_all(sched);
+    fm_users_free(sched->own_users);
     fm_runqueue_done(&sched->queue);
     free(sched);
     return NULL;
@@ -590,6 +710,17 @@ int fm_sched_publish(struct fm_sched *sched, struct fm_code *code, uint64_t sequ
 void fm_sched_drain(struct fm_sched *sched)
 {
     sched->draining = true;
+    fm_handover_close(sched);
+}
+
+bool fm_sched_drained(const struct fm_sched *sched)
+{
+    return sched->closed && sched->counts.calls == 0 && sched->counts.borrowed == 0;
+}
+
+void fm_sched_recall(struct fm_sched *sched)
+{
+    fm_handover_recall(sched);
 }
 
 void fm_sched_counts(const struct fm_sched *sched, struct fm_sched_counts *ret_counts)

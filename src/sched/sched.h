@@ -20,8 +20,10 @@ struct fm_engine;
 struct fm_function; /* one function as this worker knows it; opaque */
 struct fm_loop;
 struct fm_modules;
+struct fm_peers;
 struct fm_sched; /* opaque */
 struct fm_ticker;
+struct fm_users;
 
 /* The last byte of a call's id names the worker that has it. */
 #define FM_SCHED_WORKERS_MASK 0xffu
@@ -34,6 +36,8 @@ struct fm_sched_config {
     struct fm_modules *modules; /* shared by all workers */
     struct fm_ticker *ticker;   /* the same */
     struct fm_engine *engine;   /* the same; NULL: its call stacks are not trimmed */
+    struct fm_users *users;     /* the same; NULL: the worker is alone and has its own */
+    struct fm_peers *peers;     /* the same: balance.h; NULL: calls stay where they are made */
     uint32_t calls_max;         /* sandboxes of this worker at once */
     uint32_t queue_max;         /* calls waiting for one; more are FM_ERR_BUSY */
     uint32_t await_depth;       /* calls that may wait for one another; as many sandboxes more */
@@ -84,12 +88,33 @@ FM_MUST_CHECK int fm_sched_call_new(struct fm_sched *sched, struct fm_function *
                                     struct fm_call **ret_call);
 void fm_sched_call_free(struct fm_sched *sched, struct fm_call *call); /* NEW or DONE */
 
-/* The door.  Refusals are outcomes: the call is DONE with FM_ERR_BUSY or FM_ERR_QUOTA. */
+/* The door.  Refusals are outcomes: the call is DONE with FM_ERR_BUSY or FM_ERR_QUOTA.  With
+ * call->wait_for_quota it waits for concurrency and memory instead of being refused; requests_per_s
+ * is then not asked, see fm_sched_request(). */
 FM_MUST_CHECK enum fm_submit fm_sched_submit(struct fm_sched *sched, struct fm_call *call);
 
-/* Ends a submitted call with `error` (FM_ERR_CANCELLED...), in any state; on_done is called,
- * perhaps before this returns.  A call that is DONE stays as it is. */
+/* For whoever accepts a call now to submit it later: takes one of the user's requests_per_s.
+ * FM_ERR_QUOTA, with how long until there is one.  FM_ERR_NOMEM. */
+FM_MUST_CHECK int fm_sched_request(struct fm_sched *sched, struct fm_function *function,
+                                   uint64_t *ret_retry_ns);
+
+/* Ends a submitted call with `error` (FM_ERR_CANCELLED...), in any state; on_done is called, before
+ * this returns unless the call has a thread now, or is with another worker: then soon.  A call that
+ * is DONE stays as it is. */
 void fm_sched_cancel(struct fm_sched *sched, struct fm_call *call, int error);
+
+/* How far a call has come.  While another worker has it, as it was when it left; the call's own
+ * fields (but id, version, limits and what is its owner's) are not to be looked at before on_done.
+ */
+struct fm_progress {
+    enum fm_call_state state;
+    uint64_t started_ns;
+    uint64_t finished_ns;
+    uint64_t cpu_ns;
+    uint64_t memory_bytes;
+};
+
+void fm_sched_progress(const struct fm_call *call, struct fm_progress *ret_progress);
 
 /* --- the worker's loop ------------------------------------------------------------------------ */
 
@@ -99,8 +124,16 @@ void fm_sched_turn(struct fm_sched *sched);
 /* There is something to run: do not wait. */
 bool fm_sched_busy(const struct fm_sched *sched);
 
-/* Stops taking calls: from now on the door answers FM_ERR_BUSY. */
+/* Stops taking calls: from now on the door answers FM_ERR_BUSY, and nothing comes from other
+ * workers. */
 void fm_sched_drain(struct fm_sched *sched);
+
+/* Nothing is left to do here, and nothing will come: a draining worker's thread may end. */
+bool fm_sched_drained(const struct fm_sched *sched);
+
+/* The threads have ended: what this worker has of others goes home, with the messages that are
+ * delivered next.  For all workers, before their calls are cancelled. */
+void fm_sched_recall(struct fm_sched *sched);
 
 struct fm_sched_counts {
     uint64_t submitted;
@@ -111,11 +144,15 @@ struct fm_sched_counts {
     uint64_t slices;    /* times a guest was given the thread */
     uint64_t guest_cpu_ns;
     uint64_t cold;      /* calls that waited for their module */
+    uint64_t given;     /* calls that went to other workers, */
+    uint64_t received;  /* and that came from them, or back as a gift */
     uint32_t queued;    /* now */
     uint32_t parked;    /* now */
     uint32_t sandboxes; /* now */
-    uint32_t calls;     /* now, not yet DONE */
+    uint32_t calls;     /* now, not yet DONE; of this worker, wherever they are */
     uint32_t children;  /* of these: started by another call */
+    uint32_t away;      /* of these, now with other workers or on the way */
+    uint32_t borrowed;  /* now, of other workers */
 };
 
 void fm_sched_counts(const struct fm_sched *sched, struct fm_sched_counts *ret_counts);

@@ -29,6 +29,13 @@ static int setup(void **state)
     return 0;
 }
 
+static int teardown(void **state)
+{
+    (void)state;
+    fm_config_done(&config);
+    return 0;
+}
+
 static void values_have_units_and_bounds(void **state)
 {
     (void)state;
@@ -107,11 +114,71 @@ static void files_have_comments_and_line_numbers(void **state)
     assert_int_equal(fm_config_read(&config, "/nonexistent/faasm.conf", &error), FM_ERR_NOT_FOUND);
 }
 
+static struct fm_quotas quotas_of(const char *user)
+{
+    struct fm_quotas quotas;
+    fm_quotas_defaults(&quotas);
+    fm_config_quotas(&config, user, &quotas);
+    return quotas;
+}
+
+static void sections_hold_quotas_of_users(void **state)
+{
+    (void)state;
+    assert_int_equal(quotas_of("ada").weight, 100); /* without any section */
+    read_content("workers = 3\n"
+                 "[user ada] # the first\n"
+                 "weight = 200\n"
+                 "memory_bytes=1.5MiB\n"
+                 "\n"
+                 "  [ user  * ]\n"
+                 "weight = 50\n"
+                 "concurrency = 7\n"
+                 "[user Zoe.x]\n",
+                 0);
+    assert_int_equal(config.workers, 3);
+    assert_int_equal(quotas_of("ada").weight, 200);
+    assert_int_equal(quotas_of("ada").concurrency, 7); /* its own section does not say it */
+    assert_int_equal(quotas_of("ada").memory_bytes, 3 << 19);
+    assert_int_equal(quotas_of("bob").weight, 50);
+    assert_int_equal(quotas_of("bob").memory_bytes, 0);
+    assert_int_equal(quotas_of("Zoe.x").weight, 50);
+    assert_int_equal(config.users_count, 3);
+}
+
+static void mistakes_in_sections_have_their_line(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *content;
+        const char *text;
+    } rows[] = {
+        {"[user ada]\nweight = 0\n", ":2: weight must be from 1 to 10000"},
+        {"[user ada]\nweight = 10001\n", ":2: weight must be from 1 to 10000"},
+        {"[user ada]\n\nwieght = 1\n", ":3: no quota is called 'wieght'"},
+        {"[user ada]\nworkers = 1\n", ":2: no quota is called 'workers'"},
+        {"[user ada]\nweight\n", ":2: 'weight' is not KEY=VALUE"},
+        {"[user ada]\nweight = x\n", ":2: 'x' is no value for weight"},
+        {"[user ..]\n", ":1: '..' is no name"},
+        {"[user]\n", ":1: '' is no name"},
+        {"[group ada]\n", ":1: a section must be [user NAME]"},
+        {"[user ada\n", ":1: '[user ada' lacks"},
+        {"[user ada]\n[user bob]\n[user ada]\n", "two sections [user ada]"},
+    };
+    for (size_t i = 0; i < FM_ARRAY_LENGTH(rows); i++) {
+        read_content(rows[i].content, FM_ERR_BAD_REQUEST);
+        if (!strstr(error.text, rows[i].text))
+            fail_msg("'%s' instead of '%s'", error.text, rows[i].text);
+        fm_config_done(&config);
+    }
+}
+
 static void what_is_printed_can_be_read_again(void **state)
 {
     (void)state;
     char *text = NULL;
     size_t bytes = 0;
+    read_content("[user ada]\nweight=7\nmemory_bytes=64MiB\n[user *]\ncpu_percent=50\n", 0);
     fm_config_derive(&config);
     FILE *out = open_memstream(&text, &bytes);
     assert_non_null(out);
@@ -120,6 +187,10 @@ static void what_is_printed_can_be_read_again(void **state)
     struct fm_config before = config;
     fm_config_init(&config);
     read_content(text, 0);
+    assert_int_equal(config.users_count, before.users_count);
+    for (size_t i = 0; i < config.users_count; i++)
+        assert_memory_equal(&config.users[i], &before.users[i], sizeof(config.users[i]));
+    fm_config_done(&before);
     assert_memory_equal(&config, &before, offsetof(struct fm_config, listen));
     free(text);
 }
@@ -160,12 +231,14 @@ static void slots_leave_room_for_children(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(values_have_units_and_bounds, setup),
-        cmocka_unit_test_setup(mistakes_are_named, setup),
-        cmocka_unit_test_setup(files_have_comments_and_line_numbers, setup),
-        cmocka_unit_test_setup(what_is_printed_can_be_read_again, setup),
-        cmocka_unit_test_setup(nothing_stays_automatic, setup),
-        cmocka_unit_test_setup(slots_leave_room_for_children, setup),
+        cmocka_unit_test_setup_teardown(values_have_units_and_bounds, setup, teardown),
+        cmocka_unit_test_setup_teardown(mistakes_are_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(files_have_comments_and_line_numbers, setup, teardown),
+        cmocka_unit_test_setup_teardown(sections_hold_quotas_of_users, setup, teardown),
+        cmocka_unit_test_setup_teardown(mistakes_in_sections_have_their_line, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_printed_can_be_read_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(nothing_stays_automatic, setup, teardown),
+        cmocka_unit_test_setup_teardown(slots_leave_room_for_children, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,6 +35,7 @@
 #include "queue/queue.h"
 #include "sched/deploy.h"
 #include "sched/sched.h"
+#include "sched/users_change.h"
 #include "store/functions.h"
 
 /* --- the clock
@@ -317,6 +318,41 @@ static void finish_deploy(int error)
     deploy->on_done(deploy);
 }
 
+/* --- users
+ * ---------------------------------------------------------------------------------------- */
+
+static int change_fails;
+static struct fm_users_change *changing; /* the last one */
+static struct fm_quotas quotas_now;
+
+void fm_users_state(struct fm_users *users, const char *name, struct fm_user_state *ret_state)
+{
+    (void)users;
+    *ret_state = (struct fm_user_state){.quotas = quotas_now,
+                                        .use = {.calls = 3, .cpu_ns = strlen(name) * 1000000}};
+}
+
+int fm_users_change_start(struct fm_users *users, struct fm_users_change *change,
+                          struct fm_mailbox *home)
+{
+    (void)users;
+    (void)home;
+    if (change_fails)
+        return change_fails;
+    changing = change;
+    return 0;
+}
+
+static void finish_change(int error)
+{
+    struct fm_users_change *change = changing;
+    changing = NULL;
+    if (!error)
+        fm_quota_set_apply(&change->set, &quotas_now);
+    change->error = (struct fm_error){.code = error, .text = "the disk says"};
+    change->on_done(change);
+}
+
 /* --- the server
  * ----------------------------------------------------------------------------------- */
 
@@ -384,6 +420,9 @@ static int setup(void **state)
     asked = NULL;
     answer_given = NULL;
     deploying = NULL;
+    change_fails = 0;
+    changing = NULL;
+    fm_quotas_defaults(&quotas_now);
     ready_now = true;
     functions_count = 0;
     add_function("echo", 100000);

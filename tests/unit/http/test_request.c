@@ -173,7 +173,7 @@ static void test_methods(void **state)
     request(&peer, "OPTIONS", "*");
     struct reply reply = listen_for(&peer, false);
     assert_int_equal(reply.status, 204);
-    assert_string_equal(header_of(&reply, "Allow"), "GET, HEAD, PUT, POST, DELETE, OPTIONS");
+    assert_string_equal(header_of(&reply, "Allow"), "GET, HEAD, PUT, POST, DELETE, PATCH, OPTIONS");
     free(reply.body);
     request(&peer, "GET", "*");
     expect_problem(&peer, 400, "bad_request", "only OPTIONS");

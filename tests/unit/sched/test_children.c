@@ -283,7 +283,7 @@ static void assert_nothing_left(struct fixture *f)
     assert_int_equal(counts(f).sandboxes, 0);
     assert_int_equal(counts(f).queued, 0);
     assert_int_equal(counts(f).parked, 0);
-    assert_int_equal(f->sched->tickets, 0);
+    assert_int_equal(f->sched->counts.sandboxes, 0);
     assert_int_equal(f->sched->crowded, 0);
 }
 

@@ -52,6 +52,50 @@ static void large_quotas_keep_at_most_a_batch_apart(void **state)
     assert_int_equal(atomic_load(&quota.credits), 1000);
 }
 
+static void a_limit_can_change_while_it_is_used(void **state)
+{
+    (void)state;
+    struct fm_quota quota;
+    struct fm_lease one;
+    struct fm_lease two;
+    fm_quota_init(&quota, 4, 2);
+    fm_lease_init(&one, &quota);
+    fm_lease_init(&two, &quota);
+    for (int i = 0; i < 4; i++)
+        assert_true(fm_lease_take(i % 2 ? &one : &two));
+    fm_quota_change(&quota, 4, 1, 2); /* three too many: they stay until they are given back */
+    for (int i = 0; i < 3; i++) {
+        assert_false(fm_lease_take(&one));
+        fm_lease_give(i % 2 ? &one : &two);
+    }
+    assert_false(fm_lease_take(&two));
+    fm_lease_give(&one);
+    assert_true(fm_lease_take(&two));
+    assert_false(fm_lease_take(&one));
+    fm_quota_change(&quota, 1, 2, 2);
+    assert_true(fm_lease_take(&one));
+    assert_false(fm_lease_take(&one));
+    fm_lease_give(&one);
+    fm_lease_give(&two);
+    assert_int_equal(atomic_load(&quota.credits), 2);
+}
+
+static void what_is_spare_can_be_given_back(void **state)
+{
+    (void)state;
+    struct fm_quota quota;
+    struct fm_lease lease;
+    fm_quota_init(&quota, 1000, 1);
+    fm_lease_init(&lease, &quota);
+    assert_true(fm_lease_take(&lease));
+    assert_true(atomic_load(&quota.credits) < 999);
+    fm_lease_trim(&lease);
+    assert_int_equal(atomic_load(&quota.credits), 999);
+    fm_lease_give(&lease);
+    fm_lease_done(&lease);
+    assert_int_equal(atomic_load(&quota.credits), 1000);
+}
+
 #define THREADS 4
 #define ROUNDS 20000
 
@@ -96,6 +140,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(small_quotas_are_exact_across_workers),
         cmocka_unit_test(large_quotas_keep_at_most_a_batch_apart),
+        cmocka_unit_test(a_limit_can_change_while_it_is_used),
+        cmocka_unit_test(what_is_spare_can_be_given_back),
         cmocka_unit_test(threads_never_exceed_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
