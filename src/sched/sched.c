@@ -358,10 +358,14 @@ static void put_back(struct fm_task *task)
     fm_list_push_front(&turns->tasks[FM_LANE_NEW], &task->link);
 }
 
-/* Less than a slice, so that with the one that comes last it is not much more than one. */
+/* Less than a slice, so that with the one that comes last it is not much more than one.  And not
+ * another slice of a call that has had one, when somebody can be answered. */
 void fm_sched_turn(struct fm_sched *sched)
 {
+    uint64_t finished = sched->counts.finished;
     while (sched->pass_guest_ns < SLICE_MIN_NS) {
+        if (sched->counts.finished != finished && sched->queue.counts[FM_LANE_STARTED] > 0)
+            break;
         struct fm_turns *turns = NULL;
         struct fm_list *link =
             sched->policy->pick(&sched->queue, fm_sched_sandbox_free(sched), &turns);
