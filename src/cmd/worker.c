@@ -1,7 +1,9 @@
 /* worker.c - the loop that a worker's thread runs.
  *
- *      wait --> descriptors, mailbox, timers --> HTTP's rest --> one slice of queued calls -->
- * again
+ *      wait --> descriptors, mailbox, timers --> HTTP --> about a slice of queued calls --> HTTP
+ *
+ * HTTP twice, if it has something to do: a request that comes while others burn CPU should wait for
+ * the slice that runs, and not for another one before it is read and a third before it is answered.
  *
  * All that a worker owns is touched by its thread alone; others reach it by mailbox. */
 #include "cmd/worker.h"
@@ -203,8 +205,9 @@ static void *run(void *data)
     while (!finished(worker)) {
         fm_loop_pass(worker->loop, more ? 0 : UINT64_MAX);
         uint64_t woken_ns = fm_loop_now_ns(worker->loop);
+        (void)fm_http_turn(worker->http); /* what has come is read before a slice begins */
         fm_sched_turn(worker->sched);
-        more = fm_http_turn(worker->http);
+        more = fm_http_turn(worker->http); /* what has ended is answered before the next */
         more |= fm_sched_busy(worker->sched);
         worker->passes++;
         worker->pass_ns_max = fm_max_u64(worker->pass_ns_max, fm_clock_monotonic_ns() - woken_ns);

@@ -383,11 +383,15 @@ static void put_back(struct fm_task *task)
     fm_list_push_front(&turns->tasks[FM_LANE_NEW], &task->link);
 }
 
-/* Less than a slice, so that with the one that comes last it is not much more than one. */
+/* Less than a slice, so that with the one that comes last it is not much more than one.  And not
+ * another slice of a call that has had one, when somebody can be answered. */
 void fm_sched_turn(struct fm_sched *sched)
 {
     fm_children_reap(sched, false);
+    uint64_t answers = sched->answers;
     while (sched->pass_guest_ns < FM_SLICE_MIN_NS) {
+        if (sched->answers != answers && sched->queue.counts[FM_LANE_STARTED] > 0)
+            break;
         struct fm_turns *turns = NULL;
         struct fm_list *link =
             sched->policy->pick(&sched->queue, fm_sched_sandbox_free(sched), &turns);
@@ -522,6 +526,7 @@ static void finish(struct fm_task *task, uint64_t now_ns)
     fm_door_leave(task);
     struct fm_function *function = task->slot->function;
     sched->counts.finished++;
+    sched->answers += task->level == 0;
     function->calls_total++;
     if (call->error) {
         sched->counts.failed++;

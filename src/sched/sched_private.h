@@ -90,6 +90,7 @@ struct fm_sched {
     struct fm_cputime cputime; /* of the guest that has the thread */
     struct fm_trimmer trimmer;
     uint64_t pass_guest_ns; /* guest CPU time since the last turn ended */
+    uint64_t answers;       /* calls that ended, children aside: somebody waits for each */
     bool draining;
     bool closed;             /* nothing comes from other workers any more */
     bool recalled;           /* nothing runs here any more */

@@ -1,5 +1,6 @@
 """Users beside one another: weights and quotas from file and PATCH, floods, what is answered to whom."""
 import concurrent.futures
+import http.client
 import json
 import os
 import pathlib
@@ -235,3 +236,49 @@ def test_cpu_time_is_the_kernels(start):
     charged = user(server, "ada")["use"]["cpu_us"] / 1e6
     assert charged >= 1.5
     assert 0.8 < charged / used < 1.05
+
+
+def submit_all(server, path, count):
+    """Asynchronous calls on one connection: all of them belong to its worker.  Their ids."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    ids = []
+    for _ in range(count):
+        connection.request("POST", path, b"")
+        response = connection.getresponse()
+        assert response.status == 202
+        ids.append(json.loads(response.read())["id"])
+    connection.close()
+    return ids
+
+
+def wait_away(server):
+    for _ in range(20000):
+        if server.metric("faasm_calls_away") > 0:
+            return
+    raise AssertionError("no call has moved")
+
+
+def test_calls_move_to_idle_workers_and_can_be_cancelled_there(start):
+    server = start()
+    server.put("ada/spin", SPIN, "?limit.cpu_ms=1h&limit.wall_ms=1h")
+    ids = submit_all(server, "/fa/ada/spin", 6)
+    wait_away(server)
+    assert server.metric("faasm_calls_given_total") > 0
+    for call in ids:
+        assert server.request("DELETE", f"/calls/{call}")[0] == 202
+    for call in ids:
+        status = ""
+        while status != "cancelled":
+            status = json.loads(server.request("GET", f"/calls/{call}")[1])["status"]
+            assert status in ("queued", "running", "cancelled")
+    wait_use(server, "ada", calls=0, memory_bytes=0)
+    server.wait_metric("faasm_sandboxes", 0)
+    server.wait_metric("faasm_calls_away", 0)
+
+
+def test_a_server_ends_while_calls_are_away(start):
+    server = start("--set", "drain_ms=100ms")
+    server.put("ada/spin", SPIN, "?limit.cpu_ms=1h&limit.wall_ms=1h")
+    submit_all(server, "/fa/ada/spin", 6)
+    wait_away(server)
+    assert any(" ended" in line for line in server.stop())
