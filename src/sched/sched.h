@@ -111,6 +111,7 @@ struct fm_sched_counts {
     uint64_t slices;    /* times a guest was given the thread */
     uint64_t guest_cpu_ns;
     uint64_t cold;      /* calls that waited for their module */
+    uint64_t news_lost; /* published versions that did not get here, for want of memory */
     uint32_t queued;    /* now */
     uint32_t parked;    /* now */
     uint32_t sandboxes; /* now */

@@ -60,7 +60,6 @@ struct fm_sched {
     struct fm_trimmer trimmer;
     uint64_t pass_guest_ns; /* guest CPU time since the last turn ended */
     bool draining;
-    uint64_t news_lost; /* publications that could not be applied for want of memory */
     struct fm_sched_counts counts;
 };
 
