@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/cgroup.h"
+#include "base/limits.h"
 #include "base/name.h"
 #include "engine/engine.h"
 
@@ -325,7 +327,7 @@ void fm_config_derive(struct fm_config *config)
     struct fm_engine_config engine;
     fm_engine_config_init(&engine, true);
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t memory = fm_cgroup_memory_bytes("");
     bool workers_auto = config->workers == FM_CONFIG_AUTO;
     derive(&config->workers, cores < 1 ? 1 : fm_min_u64((uint64_t)cores, WORKERS_AUTO_MAX));
     derive(&config->slots, fitting_slots(engine.slots, config));

@@ -29,7 +29,7 @@
       "memory that a slot keeps for its next call when it was written; by default 1MiB where "     \
       "the kernel can list written pages, else 256KiB")                                            \
     X(warm_slots, NONE, FM_CONFIG_AUTO, 0, 10000,                                                  \
-      "free slots that keep their function's pages; by default by the machine's memory")           \
+      "free slots that keep their function's pages; by default what fits in 1/64 of memory")       \
     X(page_scanning, BOOL, FM_CONFIG_AUTO, 0, 1,                                                   \
       "find written pages by asking the kernel (Linux 6.7); off by itself while there is swap")    \
     X(module_bytes, BYTES, 64 * FM_MIB, 1, FM_GIB,                                                 \

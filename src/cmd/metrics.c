@@ -16,7 +16,8 @@
 
 struct sums {
     uint64_t calls_submitted, calls_finished, calls_failed, calls_cancelled, calls_inlined;
-    uint64_t slices, guest_cpu_ns, cold, given, queued, parked, sandboxes, calls, children, away;
+    uint64_t slices, guest_cpu_ns, cold, given, news_lost, queued, parked, sandboxes, calls;
+    uint64_t children, away;
     uint64_t connections, requests, responses[6], hangups, timeouts, bytes_in, bytes_out;
     uint64_t open, suspended, passes, pass_ns_max;
 };
@@ -34,6 +35,7 @@ static void add(struct sums *sums, const struct fm_worker_counts *counts)
     sums->guest_cpu_ns += sched->guest_cpu_ns;
     sums->cold += sched->cold;
     sums->given += sched->given;
+    sums->news_lost += sched->news_lost;
     sums->queued += sched->queued;
     sums->parked += sched->parked;
     sums->sandboxes += sched->sandboxes;
@@ -89,6 +91,7 @@ static const struct row rows[] = {
     ROW("http_timeouts", "counter", timeouts, "Connections closed for slowness."),
     ROW("http_received_bytes", "counter", bytes_in, "Bytes of request bodies."),
     ROW("http_sent_bytes", "counter", bytes_out, "Bytes of response bodies."),
+    ROW("news_lost", "counter", news_lost, "Uploads that a worker missed for want of memory."),
     ROW("loop_passes", "counter", passes, "Passes of the workers' loops."),
 };
 

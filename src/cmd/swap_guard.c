@@ -7,12 +7,12 @@
 #include "cmd/swap_guard.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "base/cgroup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/engine.h"
@@ -40,32 +40,15 @@ static bool swap_exists(const struct fm_swap_guard *guard)
     return heading_end && heading_end[1] != '\0';
 }
 
-static bool read_line(const char *path, char *text, size_t size)
-{
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return false;
-    bool got = fgets(text, (int)size, file) != NULL;
-    (void)fclose(file); /* only read */
-    return got;
-}
-
-static bool cgroup_says(const char *group, const char *file)
-{
-    char path[1200];
-    char line[32];
-    (void)snprintf(path, sizeof(path), "/sys/fs/cgroup%s/%s", group, file);
-    return read_line(path, line, sizeof(line)) && strcmp(line, "0\n") == 0;
-}
-
 /* No page may go to swap, and none is there from before. */
 static bool cgroup_forbids_swap(void)
 {
-    char line[1024];
-    if (!read_line("/proc/self/cgroup", line, sizeof(line)) || strncmp(line, "0::", 3) != 0)
-        return false;
-    line[strcspn(line, "\n")] = '\0';
-    return cgroup_says(line + 3, "memory.swap.max") && cgroup_says(line + 3, "memory.swap.current");
+    struct fm_cgroup group;
+    uint64_t most;
+    uint64_t now;
+    return fm_cgroup_find("", &group) == 0 &&
+           fm_cgroup_number(&group, "memory.swap.max", &most) == 0 && most == 0 &&
+           fm_cgroup_number(&group, "memory.swap.current", &now) == 0 && now == 0;
 }
 
 static void look(struct fm_swap_guard *guard)

@@ -26,7 +26,8 @@ struct fm_engine_config {
     bool compile_parallel;        /* compile on all cores */
 };
 
-/* Fills in what fits this machine: its memory, vm.max_map_count, page scanning. */
+/* Fills in what fits this machine: memory (or what a control group leaves of it), vm.max_map_count,
+ * page scanning. */
 void fm_engine_config_init(struct fm_engine_config *config, bool pooled);
 
 /* The most slots that vm.max_map_count allows. */

@@ -12,8 +12,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
+#include "base/cgroup.h"
 #include "base/limits.h"
 
 #define GUARD_BYTES (32 * FM_MIB)
@@ -25,20 +25,13 @@
 #define MAPPINGS_PER_SLOT 6           /* stack and its guard, image, zeros, rest, guard */
 #define MAPPINGS_RESERVED 4096        /* for the rest of the process */
 #define MAPPINGS_DEFAULT 65530        /* of Linux */
-#define SLOT_SHARE_BYTES (4 * FM_MIB) /* of the machine's memory, per slot by default */
-#define RESIDENT_SHARE 64             /* of the machine's memory may stay in free slots */
+#define SLOT_SHARE_BYTES (4 * FM_MIB) /* of the memory there is, per slot by default */
+#define RESIDENT_SHARE 64             /* of the memory there is may stay in free slots */
 #define WARM_SLOTS_MAX 256
 
 /* A thread's queue and what its last sandbox adds to it are cleared together, each less than a
  * batch; meanwhile the queue may fill again. */
 _Static_assert(3 * CLEARING_BATCH <= FM_ENGINE_SLOTS_CLEARING, "a pool has room for them");
-
-static uint64_t machine_memory_bytes(void)
-{
-    long pages = sysconf(_SC_PHYS_PAGES);
-    long page_bytes = sysconf(_SC_PAGESIZE);
-    return pages > 0 && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes : FM_GIB;
-}
 
 uint32_t fm_engine_slots_ceiling(void)
 {
@@ -58,7 +51,7 @@ uint32_t fm_engine_slots_ceiling(void)
 
 void fm_engine_config_init(struct fm_engine_config *config, bool pooled)
 {
-    uint64_t memory = machine_memory_bytes();
+    uint64_t memory = fm_cgroup_memory_bytes("");
     bool scanning = fm_wt_pagemap_scan_available();
     /* Scanning only touches what was dirtied, so more may stay; without it every reset rewrites
      * all of it. */

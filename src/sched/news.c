@@ -35,7 +35,7 @@ static void apply(struct fm_sched *sched, const struct fm_news *news)
     case FM_NEWS_PUBLISH:
         /* Without memory for a few hundred bytes the worker goes on with the old version. */
         if (fm_registry_publish(registry, news->code, news->sequence) != 0)
-            sched->news_lost++;
+            sched->counts.news_lost++;
         return;
     case FM_NEWS_REMOVE:
         fm_registry_remove(registry, news->user, news->function, news->sequence);

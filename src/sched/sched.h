@@ -146,6 +146,7 @@ struct fm_sched_counts {
     uint64_t cold;      /* calls that waited for their module */
     uint64_t given;     /* calls that went to other workers, */
     uint64_t received;  /* and that came from them, or back as a gift */
+    uint64_t news_lost; /* published versions that did not get here, for want of memory */
     uint32_t queued;    /* now */
     uint32_t parked;    /* now */
     uint32_t sandboxes; /* now */

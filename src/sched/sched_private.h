@@ -96,7 +96,6 @@ struct fm_sched {
     bool recalled;           /* nothing runs here any more */
     bool told_idle;          /* what others see: balance.h */
     struct fm_list borrowed; /* tasks of other workers: borrowed_link */
-    uint64_t news_lost;      /* publications that could not be applied for want of memory */
     struct fm_sched_counts counts;
 };
 
