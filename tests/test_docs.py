@@ -157,6 +157,12 @@ def test_call_json():
         assert f"`{field}`" in documented, field
 
 
+def test_problems():
+    documented = read("docs/http.md")
+    for field in found(r'fm_json_\w+\([^"()]*"(\w+)"', code("src/http/problem.c")):
+        assert f"`{field}`" in documented or f'"{field}":' in documented, field
+
+
 def test_function_json():
     writer = code("src/store/meta.c").split("struct reader")[0]
     documented = section("docs/http.md", "## Function JSON")

@@ -54,6 +54,7 @@ const struct fm_limit_row *fm_limit_row_find(const char *name); /* NULL: no such
 #define FM_MODULE_BYTES_MAX_DEFAULT (64 * FM_MIB)    /* an uploaded module */
 #define FM_GUEST_STACK_BYTES_DEFAULT FM_MIB          /* a guest's call stack */
 #define FM_TABLE_ELEMENTS_MAX 100000                 /* entries of a guest's tables */
+#define FM_IMPORTS_BYTES_MAX (512 * FM_KIB)          /* names of a module's imports in JSON */
 #define FM_BACKTRACE_FRAMES_MAX 32                   /* frames shown of a trap */
 #define FM_SLICE_NS FM_NS_PER_MS                     /* guest time before others get their turn */
 #define FM_GUEST_IOVECS_MAX 1024                     /* buffers of one fd_read or fd_write */

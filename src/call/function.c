@@ -29,6 +29,14 @@ int fm_abi_parse(const char *text, enum fm_abi *ret_abi)
     return FM_ERR_BAD_REQUEST;
 }
 
+size_t fm_imports_bytes(const char *const *names, size_t count)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++)
+        bytes += strlen(names[i]) + strlen("\"\",");
+    return bytes;
+}
+
 static int copy_text(struct fm_arena *arena, const char *from, const char **ret_to)
 {
     const char *copy = fm_arena_strndup(arena, from ? from : "", from ? strlen(from) : 0);

@@ -24,9 +24,18 @@ struct fm_module_facts {
     enum fm_abi abi;
     bool has_initialize;        /* a reactor's `_initialize` */
     uint64_t memory_pages_min;  /* of 64 KiB */
-    const char *const *imports; /* "module.name", sorted */
+    const char *const *imports; /* "module.name", sorted, each once */
     size_t imports_count;
 };
+
+/* What a module that was refused imports, and this server lacks or has with another type. */
+struct fm_missing_imports {
+    const char *const *names; /* as in the facts; NULL: they are over FM_IMPORTS_BYTES_MAX */
+    size_t count;             /* 0: it was refused for something else */
+};
+
+/* What names take in JSON without escapes: quotes and comma count, since many may be short. */
+size_t fm_imports_bytes(const char *const *names, size_t count);
 
 struct fm_version {
     const char *user;

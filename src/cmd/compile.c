@@ -12,8 +12,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <jansson.h>
-
 #include "base/limits.h"
 #include "cmd/cmd.h"
 #include "cmd/compile_format.h"
@@ -31,6 +29,7 @@
 #define VERB "compile"
 #define INPUT_FD 0
 #define OUTPUT_FD 1
+#define ARENA_BYTES_MAX FM_GIB /* what a module says of itself: as many imports as it may have */
 
 static int write_all(const void *data, size_t bytes)
 {
@@ -47,9 +46,9 @@ static int write_all(const void *data, size_t bytes)
     return 0;
 }
 
-static int write_result(json_t *result)
+static int write_result(const struct fm_compile_result *result)
 {
-    char *text = result ? json_dumps(result, JSON_COMPACT) : NULL;
+    char *text = fm_compile_result_write(result);
     if (!text)
         return FM_ERR_NOMEM;
     uint64_t length = strlen(text);
@@ -62,20 +61,10 @@ static int write_result(json_t *result)
     return failed;
 }
 
-static json_t *facts_to_json(const struct fm_module_facts *facts)
-{
-    json_t *imports = json_array();
-    for (size_t i = 0; i < facts->imports_count; i++)
-        if (json_array_append_new(imports, json_string(facts->imports[i])) != 0)
-            break;
-    return json_pack("{s:s, s:b, s:I, s:o}", "abi", fm_abi_text(facts->abi), "has_initialize",
-                     (int)facts->has_initialize, "memory_pages_min",
-                     (json_int_t)facts->memory_pages_min, "imports", imports);
-}
-
 static int compile(const uint8_t *wasm, size_t bytes, struct fm_arena *arena,
-                   struct fm_module_facts *facts, struct fm_error *error)
+                   struct fm_compile_result *result)
 {
+    struct fm_error *error = &result->error;
     struct fm_engine_config config;
     fm_engine_config_init(&config, false);
     config.compile_parallel = COMPILE_PARALLEL;
@@ -89,7 +78,7 @@ static int compile(const uint8_t *wasm, size_t bytes, struct fm_arena *arena,
     if (!failed)
         failed = fm_module_compile(engine, wasm, bytes, &module, error);
     if (!failed)
-        failed = fm_guest_classify(module, arena, facts, error);
+        failed = fm_guest_classify(module, arena, &result->facts, &result->missing, error);
     if (!failed)
         failed = fm_module_serialize(module, &image, &image_bytes, error);
     if (!failed && write_all(image, image_bytes) != 0)
@@ -116,13 +105,11 @@ static int run_verb(int argc, char **argv)
         return fm_cmd_fail(VERB, &error);
     }
     struct fm_arena arena;
-    fm_arena_init(&arena, 16 * FM_MIB);
-    struct fm_module_facts facts = {0};
-    int failed = compile(wasm, bytes, &arena, &facts, &error);
-    json_t *result = failed ? json_pack("{s:i, s:s}", "error", failed, "detail", error.text)
-                            : json_pack("{s:o}", "facts", facts_to_json(&facts));
-    failed = write_result(result);
-    json_decref(result);
+    fm_arena_init(&arena, ARENA_BYTES_MAX);
+    struct fm_compile_result result = {0};
+    int failed = compile(wasm, bytes, &arena, &result);
+    result.error.code = failed;
+    failed = write_result(&result);
     fm_arena_done(&arena);
     if (bytes)
         (void)munmap(wasm, bytes); /* at the end anyway */

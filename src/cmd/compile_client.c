@@ -14,8 +14,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <jansson.h>
-
 #include "cmd/compile.h"
 #include "cmd/compile_format.h"
 
@@ -182,8 +180,9 @@ static int read_at(int fd, void *data, size_t bytes, off_t offset)
     return 0;
 }
 
-/* The JSON at the end; `ret_code_bytes` is where it starts. */
-static json_t *read_result(int fd, off_t *ret_code_bytes)
+/* Of the JSON at the end; `ret_code_bytes` is where it starts. */
+static int read_result(int fd, struct fm_arena *arena, struct fm_compile_result *ret_result,
+                       off_t *ret_code_bytes)
 {
     struct stat info;
     struct fm_compile_footer footer;
@@ -193,67 +192,39 @@ static json_t *read_result(int fd, off_t *ret_code_bytes)
         memcmp(footer.magic, FM_COMPILE_MAGIC, sizeof(footer.magic)) != 0 ||
         footer.json_length > FM_COMPILE_JSON_MAX ||
         (off_t)footer.json_length > info.st_size - footer_bytes)
-        return NULL;
+        return FM_ERR_INTERNAL;
     size_t length = (size_t)footer.json_length;
     off_t start = info.st_size - footer_bytes - (off_t)length;
     char *text = malloc(length + 1);
-    json_t *json = NULL;
-    if (text && read_at(fd, text, length, start) == 0)
-        json = json_loadb(text, length, 0, NULL);
+    if (!text)
+        return FM_ERR_NOMEM;
+    int failed = read_at(fd, text, length, start);
+    if (!failed)
+        failed = fm_compile_result_read(text, length, arena, ret_result);
     free(text);
     *ret_code_bytes = start;
-    return json;
-}
-
-static int facts_from_json(const json_t *json, struct fm_arena *arena,
-                           struct fm_module_facts *facts)
-{
-    const char *abi = json_string_value(json_object_get(json, "abi"));
-    const json_t *imports = json_object_get(json, "imports");
-    json_int_t pages = json_integer_value(json_object_get(json, "memory_pages_min"));
-    if (!abi || !json_is_array(imports) || pages < 0 || fm_abi_parse(abi, &facts->abi) != 0)
-        return FM_ERR_INTERNAL;
-    facts->has_initialize = json_is_true(json_object_get(json, "has_initialize"));
-    facts->memory_pages_min = (uint64_t)pages;
-    size_t count = json_array_size(imports);
-    const char **names = fm_arena_alloc(arena, (count + 1) * sizeof(*names));
-    if (!names)
-        return FM_ERR_NOMEM;
-    for (size_t i = 0; i < count; i++) {
-        const json_t *name = json_array_get(imports, i);
-        if (!json_is_string(name))
-            return FM_ERR_INTERNAL;
-        names[i] = fm_arena_strndup(arena, json_string_value(name), json_string_length(name));
-        if (!names[i])
-            return FM_ERR_NOMEM;
-    }
-    names[count] = NULL;
-    facts->imports = names;
-    facts->imports_count = count;
-    return 0;
+    return failed;
 }
 
 static int read_output(int fd, struct fm_arena *arena, struct fm_module_facts *ret_facts,
-                       struct fm_error *error)
+                       struct fm_missing_imports *missing, struct fm_error *error)
 {
     off_t code_bytes = 0;
-    json_t *result = read_result(fd, &code_bytes);
-    if (!result)
-        return fm_error_set(error, FM_ERR_INTERNAL, "the compiler gave no result");
-    int failed = (int)json_integer_value(json_object_get(result, "error"));
-    if (failed < 0) {
-        const char *detail = json_string_value(json_object_get(result, "detail"));
-        failed = fm_error_set(error, failed, "%s", detail ? detail : fm_err_meaning(failed));
-    } else {
-        struct fm_module_facts facts = {0};
-        failed = facts_from_json(json_object_get(result, "facts"), arena, &facts);
-        if (!failed && ftruncate(fd, code_bytes) != 0)
-            failed = fm_error_errno(error, errno, "cannot cut the compiler's output");
-        if (!failed)
-            *ret_facts = facts;
+    struct fm_compile_result result;
+    int failed = read_result(fd, arena, &result, &code_bytes);
+    if (failed)
+        return fm_error_set(error, failed, "%s",
+                            failed == FM_ERR_NOMEM ? fm_err_meaning(failed)
+                                                   : "the compiler gave no result");
+    if (result.error.code) {
+        *error = result.error;
+        *missing = result.missing;
+        return result.error.code;
     }
-    json_decref(result);
-    return failed;
+    if (ftruncate(fd, code_bytes) != 0)
+        return fm_error_errno(error, errno, "cannot cut the compiler's output");
+    *ret_facts = result.facts;
+    return 0;
 }
 
 /* A compile process that did not end by itself was stopped by one of its limits, or crashed. */
@@ -302,7 +273,8 @@ static int exchange(struct fm_compile_client *client, int wasm_fd, int output_fd
 }
 
 int fm_compile(void *data, const char *wasm_path, const char *cwasm_path, struct fm_arena *arena,
-               struct fm_module_facts *ret_facts, struct fm_error *error)
+               struct fm_module_facts *ret_facts, struct fm_missing_imports *missing,
+               struct fm_error *error)
 {
     struct fm_compile_client *client = data;
     int wasm_fd = open(wasm_path, O_RDONLY | O_CLOEXEC);
@@ -321,7 +293,7 @@ int fm_compile(void *data, const char *wasm_path, const char *cwasm_path, struct
     if (!failed)
         failed = status_error(&reply, error);
     if (!failed)
-        failed = read_output(output_fd, arena, ret_facts, error);
+        failed = read_output(output_fd, arena, ret_facts, missing, error);
     (void)close(wasm_fd);
     if (close(output_fd) != 0 && !failed)
         failed = fm_error_errno(error, errno, "cannot write '%s'", cwasm_path);

@@ -169,7 +169,7 @@ static int make_version(struct run *run, struct fm_error *error)
         .args_count = run->args_count,
     };
     struct fm_error cause = {0};
-    int failed = fm_guest_classify(run->module, &arena, &version.facts, &cause);
+    int failed = fm_guest_classify(run->module, &arena, &version.facts, NULL, &cause);
     if (!failed)
         failed = fm_guest_prepare(run->module, version.facts.abi, &cause);
     if (failed)

@@ -9,7 +9,8 @@
  *
  * Then everything that the ABI may import must be there with the right type, all lacking ones being
  * named at once: whoever gets the answer can fix his module in one go.  The engine's own message
- * would name the first only.
+ * would name the first only.  People get a sentence that names as many as fit, with the types that
+ * are wrong; programs a list of all.
  *
  * A function of 2018 may import unknown functions of `env`: its C library imported many that are
  * never called, so they become stubs.  What is known must have the right type even there. */
@@ -155,60 +156,103 @@ static bool say_import(struct words *words, bool first, const struct fm_extern *
     return say(words, text);
 }
 
-static int check_imports(const struct fm_module_shape *shape, enum fm_abi abi,
-                         struct fm_error *error)
-{
-    struct words words = {.used = 0};
-    size_t missing = 0;
-    size_t said = 0;
-    for (size_t i = 0; i < shape->imports_count; i++) {
-        const struct fm_import *known = NULL;
-        if (import_fits(abi, &shape->imports[i], &known))
-            continue;
-        /* Once one does not fit, none is said any more: the rest is a number. */
-        if (said == missing && say_import(&words, missing == 0, &shape->imports[i], known))
-            said++;
-        missing++;
-    }
-    if (missing == 0)
-        return 0;
-    char rest[48] = "";
-    if (said < missing)
-        (void)snprintf(rest, sizeof(rest), "%s%zu more", said ? " and " : "", missing - said);
-    return fm_error_set(error, FM_ERR_UNSUPPORTED_MODULE,
-                        "the module imports what this server lacks: %s%s", words.text, rest);
-}
-
 static int compare_texts(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
 /* "module.name", sorted, each once. */
-static int list_imports(const struct fm_module_shape *shape, struct fm_arena *arena,
-                        struct fm_module_facts *facts)
+static int list_imports(const struct fm_extern *const *items, size_t count, struct fm_arena *arena,
+                        const char *const **ret_names, size_t *ret_count)
 {
-    const char **list = fm_arena_alloc(arena, (shape->imports_count + 1) * sizeof(*list));
-    if (!list)
+    const char **names = fm_arena_alloc(arena, (count + 1) * sizeof(*names));
+    if (!names)
         return FM_ERR_NOMEM;
-    for (size_t i = 0; i < shape->imports_count; i++) {
-        const struct fm_extern *item = &shape->imports[i];
-        size_t size = strlen(item->module) + strlen(item->name) + 2;
+    for (size_t i = 0; i < count; i++) {
+        size_t size = strlen(items[i]->module) + strlen(items[i]->name) + 2;
         char *text = fm_arena_alloc(arena, size);
         if (!text)
             return FM_ERR_NOMEM;
-        (void)snprintf(text, size, "%s.%s", item->module, item->name);
-        list[i] = text;
+        (void)snprintf(text, size, "%s.%s", items[i]->module, items[i]->name);
+        names[i] = text;
     }
-    if (shape->imports_count > 0)
-        qsort(list, shape->imports_count, sizeof(*list), compare_texts);
-    size_t count = 0;
-    for (size_t i = 0; i < shape->imports_count; i++)
-        if (count == 0 || strcmp(list[count - 1], list[i]) != 0)
-            list[count++] = list[i];
-    facts->imports = list;
-    facts->imports_count = count;
+    if (count > 0)
+        qsort(names, count, sizeof(*names), compare_texts);
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++)
+        if (kept == 0 || strcmp(names[kept - 1], names[i]) != 0)
+            names[kept++] = names[i];
+    *ret_names = names;
+    *ret_count = kept;
     return 0;
+}
+
+/* All imports, or those that do not fit; both in the module's order. */
+struct imports {
+    const struct fm_extern **items;
+    size_t count;
+};
+
+static int list_missing(const struct imports *lacking, struct fm_arena *arena,
+                        struct fm_missing_imports *missing)
+{
+    struct fm_missing_imports all;
+    if (list_imports(lacking->items, lacking->count, arena, &all.names, &all.count) != 0)
+        return FM_ERR_NOMEM;
+    if (fm_imports_bytes(all.names, all.count) > FM_IMPORTS_BYTES_MAX)
+        all.names = NULL;
+    *missing = all;
+    return 0;
+}
+
+static int refuse_imports(const struct imports *lacking, enum fm_abi abi, struct fm_error *error)
+{
+    struct words words = {.used = 0};
+    size_t said = 0;
+    for (; said < lacking->count; said++) { /* once one does not fit, the rest is a number */
+        const struct fm_import *known = NULL;
+        (void)import_fits(abi, lacking->items[said], &known); /* it does not */
+        if (!say_import(&words, said == 0, lacking->items[said], known))
+            break;
+    }
+    char rest[48] = "";
+    if (said < lacking->count)
+        (void)snprintf(rest, sizeof(rest), "%s%zu more", said ? " and " : "",
+                       lacking->count - said);
+    return fm_error_set(error, FM_ERR_UNSUPPORTED_MODULE,
+                        "the module imports what this server lacks: %s%s", words.text, rest);
+}
+
+/* Fills in `missing`, or the facts. */
+static int check_imports(const struct fm_module_shape *shape, struct fm_arena *arena,
+                         struct fm_module_facts *facts, struct fm_missing_imports *missing,
+                         struct fm_error *error)
+{
+    const size_t bytes = (shape->imports_count + 1) * sizeof(const struct fm_extern *);
+    struct imports all = {.items = fm_arena_alloc(arena, bytes)};
+    struct imports lacking = {.items = fm_arena_alloc(arena, bytes)};
+    if (!all.items || !lacking.items)
+        return fm_error_set(error, FM_ERR_NOMEM, "out of memory");
+    for (size_t i = 0; i < shape->imports_count; i++) {
+        const struct fm_import *known = NULL;
+        all.items[all.count++] = &shape->imports[i];
+        if (!import_fits(facts->abi, &shape->imports[i], &known))
+            lacking.items[lacking.count++] = &shape->imports[i];
+    }
+    if (lacking.count > 0) {
+        if (missing && list_missing(&lacking, arena, missing) != 0)
+            return fm_error_set(error, FM_ERR_NOMEM, "out of memory");
+        return refuse_imports(&lacking, facts->abi, error);
+    }
+    if (list_imports(all.items, all.count, arena, &facts->imports, &facts->imports_count) != 0)
+        return fm_error_set(error, FM_ERR_NOMEM, "out of memory");
+    size_t names_bytes = fm_imports_bytes(facts->imports, facts->imports_count);
+    if (names_bytes <= FM_IMPORTS_BYTES_MAX)
+        return 0;
+    return fm_error_set(error, FM_ERR_UNSUPPORTED_MODULE,
+                        "the names of the module's imports take %zu bytes, at most %zu are "
+                        "accepted",
+                        names_bytes, (size_t)FM_IMPORTS_BYTES_MAX);
 }
 
 /* --- exports ---------------------------------------------------------------------------------- */
@@ -295,7 +339,8 @@ static int check_initialize(const struct fm_module_shape *shape, enum fm_abi abi
 }
 
 int fm_guest_classify(const struct fm_module *module, struct fm_arena *arena,
-                      struct fm_module_facts *ret_facts, struct fm_error *error)
+                      struct fm_module_facts *ret_facts, struct fm_missing_imports *missing,
+                      struct fm_error *error)
 {
     struct fm_module_shape shape;
     struct fm_module_facts facts = {0};
@@ -312,13 +357,10 @@ int fm_guest_classify(const struct fm_module *module, struct fm_arena *arena,
         return fm_error_set(error, FM_ERR_UNSUPPORTED_MODULE,
                             "the module exports no memory named `memory`");
     facts.memory_pages_min = memory->memory_pages_min;
-    failed = check_imports(&shape, facts.abi, error);
-    if (failed)
-        return failed;
-    if (list_imports(&shape, arena, &facts) != 0)
-        return fm_error_set(error, FM_ERR_NOMEM, "out of memory");
-    *ret_facts = facts;
-    return 0;
+    failed = check_imports(&shape, arena, &facts, missing, error);
+    if (!failed)
+        *ret_facts = facts;
+    return failed;
 }
 
 int fm_guest_prepare(struct fm_module *module, enum fm_abi abi, struct fm_error *error)

@@ -29,9 +29,11 @@ FM_MUST_CHECK int fm_guest_imports_add(struct fm_engine *engine, struct fm_error
 
 /* Decides by what a compiled module imports and exports how it runs (the dispatch table of
  * docs/guest-abi.md), and that everything it needs is there.  Texts come from `arena`.
- * FM_ERR_UNSUPPORTED_MODULE: no usable entry, no memory, or imports that we lack, all named. */
+ * FM_ERR_UNSUPPORTED_MODULE: no usable entry, no memory, too many imports, or some that we lack:
+ * `error` then names the first and `missing` (NULL is fine; else it must be zeroed) all of them. */
 FM_MUST_CHECK int fm_guest_classify(const struct fm_module *module, struct fm_arena *arena,
-                                    struct fm_module_facts *ret_facts, struct fm_error *error);
+                                    struct fm_module_facts *ret_facts,
+                                    struct fm_missing_imports *missing, struct fm_error *error);
 
 /* Links a module for its ABI; needed once before fm_guest_new(). */
 FM_MUST_CHECK int fm_guest_prepare(struct fm_module *module, enum fm_abi abi,

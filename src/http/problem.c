@@ -5,12 +5,16 @@
  * base64: bytes that are not UTF-8 have no form in JSON, and a long run of control characters would
  * take six times its size.
  *
+ * A module that was refused for its imports adds all of them.  Their list is either whole or left
+ * out: who reads it is to rely on it.
+ *
  * No state; any thread. */
 #include "http/problem.h"
 
 #include <stdio.h>
 
 #include "call/call.h"
+#include "call/function.h"
 #include "http/encode.h"
 #include "http/json.h"
 
@@ -62,6 +66,19 @@ static void write_call(struct fm_json *json, const struct fm_problem *problem)
         write_output(json, call);
 }
 
+static void write_missing(struct fm_json *json, const struct fm_missing_imports *missing)
+{
+    if (!missing->names) {
+        fm_json_bool(json, "missing_imports_omitted", true);
+        fm_json_number(json, "missing_imports_count", missing->count);
+        return;
+    }
+    fm_json_begin(json, "missing_imports", '[');
+    for (size_t i = 0; i < missing->count; i++)
+        fm_json_string(json, NULL, missing->names[i]);
+    fm_json_end(json, ']');
+}
+
 int fm_problem_write(const struct fm_problem *problem, struct fm_buffer *text)
 {
     const char *code = fm_err_code(problem->error);
@@ -78,6 +95,8 @@ int fm_problem_write(const struct fm_problem *problem, struct fm_buffer *text)
     fm_json_string(&json, "code", code);
     fm_json_string(&json, "detail",
                    problem->detail && problem->detail[0] ? problem->detail : meaning);
+    if (problem->missing && problem->missing->count > 0)
+        write_missing(&json, problem->missing);
     if (problem->call)
         write_call(&json, problem);
     fm_json_end(&json, '}');

@@ -8,6 +8,7 @@
 
 struct fm_buffer;
 struct fm_call;
+struct fm_missing_imports;
 
 #define FM_PROBLEM_TYPE "application/problem+json"
 
@@ -16,10 +17,11 @@ struct fm_call;
 #define FM_PROBLEM_OUTPUT_BYTES_MAX (FM_MIB)
 
 struct fm_problem {
-    int error;                  /* FM_ERR_* */
-    int status;                 /* 0: what the table of errors says */
-    const char *detail;         /* NULL or "": what the error means */
-    const struct fm_call *call; /* whose outcome it is, NULL: nobody's */
+    int error;                                /* FM_ERR_* */
+    int status;                               /* 0: what the table of errors says */
+    const char *detail;                       /* NULL or "": what the error means */
+    const struct fm_call *call;               /* whose outcome it is, NULL: nobody's */
+    const struct fm_missing_imports *missing; /* NULL, or without any: that is not it */
 };
 
 int fm_problem_status(const struct fm_problem *problem);

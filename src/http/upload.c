@@ -75,7 +75,7 @@ static void free_put(struct fm_put *put)
 {
     FM_ASSERT(!put->upload && !put->request);
     put->http->uploads--;
-    fm_version_free(put->deploy.version);
+    fm_deploy_done(&put->deploy);
     fm_arena_done(&put->arena);
     free(put->piece);
     free(put);
@@ -137,6 +137,16 @@ static void answer_deployed(struct fm_put *put)
     fm_answer_header(request, MHD_HTTP_HEADER_LOCATION, location);
 }
 
+static void answer_refused(const struct fm_put *put)
+{
+    const struct fm_problem problem = {
+        .error = put->deploy.error.code,
+        .detail = put->deploy.error.text,
+        .missing = &put->deploy.missing,
+    };
+    fm_answer_problem(put->request, &problem);
+}
+
 static void on_deployed(struct fm_deploy *deploy)
 {
     struct fm_put *put = FM_CONTAINER_OF(deploy, struct fm_put, deploy);
@@ -150,7 +160,7 @@ static void on_deployed(struct fm_deploy *deploy)
         return;
     }
     if (deploy->error.code)
-        fm_answer_error(request, &deploy->error);
+        answer_refused(put);
     else
         answer_deployed(put);
     fm_request_wake(request);

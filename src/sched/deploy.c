@@ -21,7 +21,7 @@
 #include "sched/news.h"
 #include "store/functions.h"
 
-#define ARENA_BYTES_MAX FM_MIB
+#define ARENA_BYTES_MAX (8 * FM_IMPORTS_BYTES_MAX) /* the shortest names take four times theirs */
 
 struct fm_deployer {
     struct fm_deployer_config config;
@@ -101,18 +101,20 @@ static int prove(const struct fm_deployer *deployer, const char *cwasm_path,
     return 0;
 }
 
-/* Compiles, checks, commits.  `wanted` gets the facts, from `arena`. */
+/* Compiles, checks, commits.  `wanted` gets the facts, or `missing` its names, from `arena`. */
 static int build(const struct fm_deployer *deployer, struct fm_upload *upload,
                  struct fm_version *wanted, struct fm_arena *arena, struct fm_version **ret_version,
-                 bool *ret_replaced, uint64_t *ret_sequence, struct fm_error *error)
+                 bool *ret_replaced, uint64_t *ret_sequence, struct fm_missing_imports *missing,
+                 struct fm_error *error)
 {
     const struct fm_deployer_config *config = &deployer->config;
     int failed = check_ceiling(deployer, wanted, error);
     if (!failed)
         failed = fm_upload_written(upload, error);
     if (!failed)
-        failed = config->compile(config->compile_data, fm_upload_wasm_path(upload),
-                                 fm_upload_cwasm_path(upload), arena, &wanted->facts, error);
+        failed =
+            config->compile(config->compile_data, fm_upload_wasm_path(upload),
+                            fm_upload_cwasm_path(upload), arena, &wanted->facts, missing, error);
     if (!failed)
         failed = check_memory(wanted, error);
     struct fm_module *module = NULL;
@@ -157,12 +159,11 @@ static int publish(struct fm_deploy *deploy, struct fm_version *version)
 static int run_upload(struct fm_deploy *deploy)
 {
     struct fm_version *version = NULL;
-    struct fm_arena arena;
-    fm_arena_init(&arena, ARENA_BYTES_MAX);
-    int failed = build(deploy->deployer, deploy->upload, &deploy->wanted, &arena, &version,
-                       &deploy->replaced, &deploy->sequence, &deploy->error);
-    deploy->wanted.facts = (struct fm_module_facts){0}; /* were the arena's */
-    fm_arena_done(&arena);
+    int failed = build(deploy->deployer, deploy->upload, &deploy->wanted, &deploy->arena, &version,
+                       &deploy->replaced, &deploy->sequence, &deploy->missing, &deploy->error);
+    deploy->wanted.facts = (struct fm_module_facts){0}; /* are the arena's */
+    if (deploy->missing.count == 0)
+        fm_arena_done(&deploy->arena);
     deploy->upload = fm_upload_end(deploy->upload);
     return failed ? failed : publish(deploy, version);
 }
@@ -201,10 +202,19 @@ int fm_deploy_start(struct fm_deployer *deployer, struct fm_deploy *deploy, stru
     deploy->deployer = deployer;
     deploy->home = home;
     deploy->error = (struct fm_error){0};
+    deploy->missing = (struct fm_missing_imports){0};
     deploy->version = NULL;
     deploy->replaced = false;
+    fm_arena_init(&deploy->arena, ARENA_BYTES_MAX);
     deploy->job.run = run_deploy;
     return fm_pool_submit(deployer->config.builds, &deploy->job, NULL);
+}
+
+void fm_deploy_done(struct fm_deploy *deploy)
+{
+    deploy->missing = (struct fm_missing_imports){0};
+    fm_arena_done(&deploy->arena);
+    deploy->version = fm_version_free(deploy->version);
 }
 
 int fm_deploy_now(struct fm_deployer *deployer, struct fm_upload *upload,
@@ -216,7 +226,9 @@ int fm_deploy_now(struct fm_deployer *deployer, struct fm_upload *upload,
     struct fm_version filled = *wanted;
     bool replaced = false;
     uint64_t sequence = 0;
-    int failed = build(deployer, upload, &filled, &arena, ret_version, &replaced, &sequence, error);
+    struct fm_missing_imports missing = {0}; /* the error names the first */
+    int failed = build(deployer, upload, &filled, &arena, ret_version, &replaced, &sequence,
+                       &missing, error);
     fm_upload_end(upload);
     fm_arena_done(&arena);
     return failed;
@@ -232,7 +244,9 @@ int fm_deploy_renew(struct fm_deployer *deployer, const struct fm_version *versi
     struct fm_arena arena;
     fm_arena_init(&arena, ARENA_BYTES_MAX);
     struct fm_module_facts facts = {0};
-    int failed = config->compile(config->compile_data, wasm, cwasm, &arena, &facts, error);
+    struct fm_missing_imports missing = {0};
+    int failed =
+        config->compile(config->compile_data, wasm, cwasm, &arena, &facts, &missing, error);
     if (!failed)
         failed = fm_functions_code_renew(config->functions, version, cwasm, error);
     else

@@ -22,10 +22,11 @@ struct fm_modules;
 struct fm_upload;
 
 /* Compiles `wasm_path` into `cwasm_path`, both files, in a process of its own, and waits for it.
- * Fills in the facts from `arena`.  FM_ERR_BAD_MODULE, FM_ERR_UNSUPPORTED_MODULE, FM_ERR_BUSY... */
+ * Fills in the facts from `arena`.  FM_ERR_BAD_MODULE, FM_ERR_UNSUPPORTED_MODULE, FM_ERR_BUSY...
+ * On failure `missing` (zeroed) says which imports were the reason, from `arena` too. */
 typedef int fm_compile_fn(void *data, const char *wasm_path, const char *cwasm_path,
                           struct fm_arena *arena, struct fm_module_facts *ret_facts,
-                          struct fm_error *error);
+                          struct fm_missing_imports *missing, struct fm_error *error);
 
 struct fm_deployer_config {
     struct fm_functions *functions;
@@ -53,22 +54,28 @@ struct fm_deploy {
     struct fm_version wanted; /* user, function, limits, env, args; borrowed texts */
     void (*on_done)(struct fm_deploy *deploy);
 
-    /* The answer's part. */
+    /* The answer's part; what it points to is there until fm_deploy_done(). */
     struct fm_error error;
-    bool replaced;              /* there was a version before */
-    struct fm_version *version; /* a copy for the asker, who frees it; NULL for a removal */
+    struct fm_missing_imports missing; /* of a module that was refused */
+    bool replaced;                     /* there was a version before */
+    struct fm_version *version;        /* a copy for the asker; NULL for a removal */
 
     /* Private. */
     struct fm_job job;
     struct fm_deployer *deployer;
     struct fm_mailbox *home;
     struct fm_message told; /* the way back */
+    struct fm_arena arena;  /* of `missing` */
     uint64_t sequence;
 };
 
 /* FM_ERR_BUSY: too many wait already; nothing was taken. */
 FM_MUST_CHECK int fm_deploy_start(struct fm_deployer *deployer, struct fm_deploy *deploy,
                                   struct fm_mailbox *home);
+
+/* Frees what the answer holds.  Not while it is under way; one that is zeroed is fine.  A removal
+ * holds nothing. */
+void fm_deploy_done(struct fm_deploy *deploy);
 
 /* The same steps without loops, for the start of the server: on this thread, before there are
  * workers; does not tell anyone.  `upload` is ended in every case. */

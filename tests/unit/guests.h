@@ -66,7 +66,7 @@ static inline struct fm_code *guest_code(struct fm_modules *modules, const char 
     struct fm_version from = {.user = user, .function = name, .id = "v1", .limits = *limits};
     assert_int_equal(
         fm_module_compile(engine, (const uint8_t *)text, strlen(text), &module, &error), 0);
-    if (fm_guest_classify(module, &arena, &from.facts, &error) != 0)
+    if (fm_guest_classify(module, &arena, &from.facts, NULL, &error) != 0)
         fail_msg("%s", error.text);
     assert_int_equal(fm_guest_prepare(module, from.facts.abi, &error), 0);
     struct fm_version *version = NULL;

@@ -155,7 +155,7 @@ static inline struct run *run_module(const char *text)
         fail_msg("%s", error.text);
     run->description = (struct fm_version){.user = "simon", .function = "echo", .id = "1"};
     fm_limits_defaults(&run->description.limits);
-    if (fm_guest_classify(run->module, &run->arena, &run->description.facts, &error) != 0 ||
+    if (fm_guest_classify(run->module, &run->arena, &run->description.facts, NULL, &error) != 0 ||
         fm_guest_prepare(run->module, run->description.facts.abi, &error) != 0)
         fail_msg("%s", error.text);
     return run;

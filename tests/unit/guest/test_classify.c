@@ -10,9 +10,12 @@
 #define ENV_ABORT "(import \"env\" \"abort\" (func))"
 #define ENV_BRK "(import \"env\" \"__syscall_brk\" (func (param i32) (result i32)))"
 
+static struct fm_missing_imports missing; /* of the last one; its texts are the arena's */
+
 static int classify(const char *fields, struct fm_arena *arena, struct fm_module_facts *facts,
                     struct fm_error *error)
 {
+    missing = (struct fm_missing_imports){0};
     struct fm_buffer text;
     struct fm_module *module = NULL;
     fm_buffer_init(&text, 4 * FM_MIB);
@@ -20,7 +23,7 @@ static int classify(const char *fields, struct fm_arena *arena, struct fm_module
     if (fm_module_compile(fixture_engine, text.data, text.length, &module, error) != 0)
         fail_msg("%s", error->text);
     fm_buffer_done(&text);
-    int result = fm_guest_classify(module, arena, facts, error);
+    int result = fm_guest_classify(module, arena, facts, &missing, error);
     if (result == 0)
         assert_int_equal(fm_guest_prepare(module, facts->abi, error), 0);
     fm_module_free(module);
@@ -35,6 +38,7 @@ static struct fm_module_facts accepted(const char *fields)
     fm_arena_init(&arena, FM_MIB);
     if (classify(fields, &arena, &facts, &error) != 0)
         fail_msg("%s", error.text);
+    assert_int_equal(missing.count, 0);
     fm_arena_done(&arena);
     facts.imports = NULL;
     return facts;
@@ -49,6 +53,24 @@ static void refused(const char *fields, const char *text)
     assert_int_equal(classify(fields, &arena, &facts, &error), FM_ERR_UNSUPPORTED_MODULE);
     assert_string_equal(error.text, text);
     assert_int_equal(facts.memory_pages_min, 12345); /* untouched */
+    assert_int_equal(missing.count > 0, strncmp(text, "the module imports", 18) == 0);
+    fm_arena_done(&arena);
+}
+
+/* Refused, and the list is this: texts, NULL at the end. */
+static void lacks(const char *fields, const char *const *names)
+{
+    struct fm_arena arena;
+    struct fm_module_facts facts;
+    struct fm_error error = {0};
+    fm_arena_init(&arena, FM_MIB);
+    assert_int_equal(classify(fields, &arena, &facts, &error), FM_ERR_UNSUPPORTED_MODULE);
+    size_t count = 0;
+    for (; names[count]; count++) {
+        assert_true(count < missing.count);
+        assert_string_equal(missing.names[count], names[count]);
+    }
+    assert_int_equal(missing.count, count);
     fm_arena_done(&arena);
 }
 
@@ -183,7 +205,29 @@ static void test_wrong_types(void **state)
         "(other)->() (it is (i32)->())");
 }
 
-/* The message is bounded, and says what it leaves out. */
+static void test_the_list_of_missing_imports(void **state)
+{
+    (void)state;
+    /* Sorted, each once, whatever it is and whatever is wrong with it; not what is there. */
+    lacks("(import \"z\" \"b\" (func)) (import \"env\" \"memory\" (memory 1))" FAASM_SIZE
+          "(import \"z\" \"b\" (func)) (import \"z\" \"a\" (func))"
+          "(import \"z\" \"b\" (func (param i32))) (import \"env\" \"t\" (table 1 funcref))"
+          "(import \"faasm\" \"chain\" (func)) (import \"env\" \"x\" (tag (param i32)))"
+          "(export \"memory\" (memory 0))" START,
+          (const char *const[]){"env.memory", "env.t", "env.x", "faasm.chain", "z.a", "z.b", NULL});
+    /* The right type of one that is imported twice does not excuse the wrong one. */
+    lacks(FAASM_SIZE "(import \"faasm\" \"input_size\" (func))" MEMORY START,
+          (const char *const[]){"faasm.input_size", NULL});
+    /* What becomes a stub is not missing. */
+    lacks(ENV_ABORT "(import \"env\" \"__syscall_brk\" (func))"
+                    "(import \"wasi_snapshot_preview1\" \"fd_fly\" (func))" MEMORY RUN,
+          (const char *const[]){"env.__syscall_brk", "wasi_snapshot_preview1.fd_fly", NULL});
+    /* As they are: it is for who shows them to escape them. */
+    lacks("(import \"m\\0a\" \"caf\\c3\\a9\" (func)) (import \"\" \"\" (func))" MEMORY START,
+          (const char *const[]){".", "m\n.caf\xc3\xa9", NULL});
+}
+
+/* The message is bounded, and says what it leaves out; the list has all. */
 static void test_many_missing(void **state)
 {
     (void)state;
@@ -200,6 +244,10 @@ static void test_many_missing(void **state)
     struct fm_error error = {0};
     fm_arena_init(&arena, FM_MIB);
     assert_int_equal(classify(fields, &arena, &facts, &error), FM_ERR_UNSUPPORTED_MODULE);
+    assert_int_equal(missing.count, 101);
+    for (size_t i = 0; i < 100; i++)
+        assert_int_equal(strtoul(missing.names[i] + 18, NULL, 10), i);
+    assert_string_equal(missing.names[100], "m.z");
     fm_arena_done(&arena);
 
     int named = 0;
@@ -209,6 +257,55 @@ static void test_many_missing(void **state)
     char end[40];
     (void)snprintf(end, sizeof(end), " and %d more", 101 - named);
     assert_string_equal(strstr(error.text, " and "), end);
+}
+
+/* Imports of `module` whose names take `bytes` in all, in pieces as long as the engine allows. */
+static char *long_imports(const char *module, size_t bytes, const char *rest)
+{
+    char *fields = malloc(bytes + 4000);
+    assert_non_null(fields);
+    size_t used = 0;
+    while (bytes > 0) {
+        size_t piece = fm_min_u64(bytes, 99000);
+        size_t length = piece - strlen(module) - strlen("\"\",.");
+        used += (size_t)sprintf(fields + used, "(import \"%s\" \"", module);
+        memset(fields + used, 'a' + (char)(bytes % 26), length);
+        used += length;
+        used += (size_t)sprintf(fields + used, "\" (func))");
+        bytes -= piece;
+    }
+    (void)strcpy(fields + used, rest);
+    return fields;
+}
+
+/* Over the bound there is no list, but its length; and for a module that lacks nothing it is the
+ * bound that is broken. */
+static void test_names_at_their_limit(void **state)
+{
+    (void)state;
+    for (size_t bytes = FM_IMPORTS_BYTES_MAX - 1; bytes <= FM_IMPORTS_BYTES_MAX + 1; bytes++) {
+        struct fm_arena arena;
+        struct fm_module_facts facts;
+        struct fm_error error = {0};
+        bool fits = bytes <= FM_IMPORTS_BYTES_MAX;
+        fm_arena_init(&arena, 64 * FM_MIB);
+        char *fields = long_imports("m", bytes, MEMORY START);
+        assert_int_equal(classify(fields, &arena, &facts, &error), FM_ERR_UNSUPPORTED_MODULE);
+        assert_int_equal(missing.count, 6);
+        assert_int_equal(missing.names != NULL, fits);
+        if (fits)
+            assert_int_equal(fm_imports_bytes(missing.names, missing.count), bytes);
+        free(fields);
+        fields = long_imports("env", bytes, MEMORY RUN);
+        assert_int_equal(classify(fields, &arena, &facts, &error),
+                         fits ? 0 : FM_ERR_UNSUPPORTED_MODULE);
+        assert_int_equal(missing.count, 0);
+        if (!fits)
+            assert_string_equal(error.text, "the names of the module's imports take 524289 bytes, "
+                                            "at most 524288 are accepted");
+        free(fields);
+        fm_arena_done(&arena);
+    }
 }
 
 /* Names are the module's: they must neither break a line nor fill the message. */
@@ -261,6 +358,19 @@ static void test_small_arena(void **state)
         fm_arena_done(&arena);
         assert_true(room < 64 * FM_KIB);
     }
+    room = 0;
+    for (int result = FM_ERR_NOMEM; result != FM_ERR_UNSUPPORTED_MODULE; room += 8) {
+        struct fm_arena arena;
+        struct fm_module_facts facts;
+        struct fm_error error = {0};
+        fm_arena_init(&arena, room);
+        result =
+            classify("(import \"m\" \"a\" (func))" FAASM_SIZE MEMORY START, &arena, &facts, &error);
+        assert_int_equal(missing.count, result == FM_ERR_UNSUPPORTED_MODULE);
+        assert_true(missing.count == 1 || result == FM_ERR_NOMEM);
+        fm_arena_done(&arena);
+        assert_true(room < 64 * FM_KIB);
+    }
     assert_true(room > 100);
 }
 
@@ -276,7 +386,9 @@ int main(void)
         cmocka_unit_test(test_missing_imports),
         cmocka_unit_test(test_imports_that_are_no_functions),
         cmocka_unit_test(test_wrong_types),
+        cmocka_unit_test(test_the_list_of_missing_imports),
         cmocka_unit_test(test_many_missing),
+        cmocka_unit_test(test_names_at_their_limit),
         cmocka_unit_test(test_hostile_names),
         cmocka_unit_test(test_facts_imports),
         cmocka_unit_test(test_small_arena),

@@ -288,7 +288,8 @@ const char *fm_record_status_text(enum fm_record_status status)
  * --------------------------------------------------------------------------------- */
 
 static int deploy_fails;
-static struct fm_deploy *deploying; /* the last one */
+static struct fm_deploy *deploying;            /* the last one */
+static struct fm_missing_imports deploy_lacks; /* what it says with an error */
 
 int fm_deploy_start(struct fm_deployer *deployer, struct fm_deploy *deploy, struct fm_mailbox *home)
 {
@@ -300,6 +301,11 @@ int fm_deploy_start(struct fm_deployer *deployer, struct fm_deploy *deploy, stru
     return 0;
 }
 
+void fm_deploy_done(struct fm_deploy *deploy)
+{
+    deploy->version = fm_version_free(deploy->version);
+}
+
 static void finish_deploy(int error)
 {
     struct fm_deploy *deploy = deploying;
@@ -307,6 +313,8 @@ static void finish_deploy(int error)
     deploying = NULL;
     deploy->upload = fm_upload_end(deploy->upload);
     deploy->error = (struct fm_error){.code = error, .text = "the deployer says"};
+    if (error)
+        deploy->missing = deploy_lacks;
     if (!error && !removal) {
         struct fm_version from = deploy->wanted;
         from.id = "v2";
@@ -384,6 +392,7 @@ static int setup(void **state)
     asked = NULL;
     answer_given = NULL;
     deploying = NULL;
+    deploy_lacks = (struct fm_missing_imports){0};
     ready_now = true;
     functions_count = 0;
     add_function("echo", 100000);

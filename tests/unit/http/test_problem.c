@@ -89,6 +89,38 @@ static void test_detail_with_a_guests_bytes(void **state)
     json_decref(json);
 }
 
+/* --- modules -------------------------------------------------------------------------------------
+ */
+
+static void test_missing_imports(void **state)
+{
+    (void)state;
+    const char *const names[] = {"env.a\n\"b", "env.caf\xC3\xA9", "z.z"};
+    struct fm_missing_imports missing = {names, 3};
+    struct fm_problem problem = {
+        .error = FM_ERR_UNSUPPORTED_MODULE, .detail = "the first", .missing = &missing};
+    json_t *json = write_problem(&problem);
+    const json_t *list = json_object_get(json, "missing_imports");
+    assert_int_equal(json_array_size(list), 3);
+    for (size_t i = 0; i < 3; i++)
+        assert_string_equal(json_string_value(json_array_get(list, i)), names[i]);
+    assert_int_equal(json_object_size(json), 6);
+    assert_string_equal(text_in(json, "detail"), "the first");
+    json_decref(json);
+
+    missing = (struct fm_missing_imports){NULL, 70000}; /* over the bound: said, not cut */
+    json = write_problem(&problem);
+    assert_null(json_object_get(json, "missing_imports"));
+    assert_true(json_is_true(json_object_get(json, "missing_imports_omitted")));
+    assert_int_equal(json_integer_value(json_object_get(json, "missing_imports_count")), 70000);
+    json_decref(json);
+
+    missing = (struct fm_missing_imports){0}; /* it was refused for something else */
+    json = write_problem(&problem);
+    assert_int_equal(json_object_size(json), 5);
+    json_decref(json);
+}
+
 /* --- calls
  * ---------------------------------------------------------------------------------------- */
 
@@ -257,6 +289,7 @@ int main(void)
         cmocka_unit_test(test_detail_is_never_empty),
         cmocka_unit_test(test_status_of_its_own),
         cmocka_unit_test(test_detail_with_a_guests_bytes),
+        cmocka_unit_test(test_missing_imports),
         cmocka_unit_test(test_exit),
         cmocka_unit_test(test_exit_without_output),
         cmocka_unit_test(test_output_that_is_no_text),

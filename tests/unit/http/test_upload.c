@@ -172,6 +172,26 @@ static void test_empty_body(void **state)
     hang_up(&peer);
 }
 
+static void test_missing_imports_are_named(void **state)
+{
+    (void)state;
+    const char *const names[] = {"env.a", "env.b"};
+    struct peer peer = dial();
+    deploy_lacks = (struct fm_missing_imports){names, 2};
+    put(&peer, "/f/u/new", "module", 6);
+    pump_until(deploy_asked);
+    finish_deploy(FM_ERR_UNSUPPORTED_MODULE);
+    expect_problem(&peer, 422, "unsupported_module",
+                   "\"detail\":\"the deployer says\",\"missing_imports\":[\"env.a\",\"env.b\"]}");
+    deploy_lacks = (struct fm_missing_imports){NULL, 9};
+    put(&peer, "/f/u/new", "module", 6);
+    pump_until(deploy_asked);
+    finish_deploy(FM_ERR_UNSUPPORTED_MODULE);
+    expect_problem(&peer, 422, "unsupported_module",
+                   "\"missing_imports_omitted\":true,\"missing_imports_count\":9}");
+    hang_up(&peer);
+}
+
 static void test_refused_before_the_body(void **state)
 {
     (void)state;
@@ -418,6 +438,7 @@ int main(void)
         TEST(test_chunks_and_file_name),
         TEST(test_piece_ends_with_a_chunk),
         TEST(test_empty_body),
+        TEST(test_missing_imports_are_named),
         TEST(test_refused_before_the_body),
         TEST(test_chunks_over_the_limit),
         TEST(test_client_leaves_in_mid_body),
