@@ -16,6 +16,7 @@ struct fm_calls_read {
     struct fm_calls *calls;
     struct fm_job job;
     const struct fm_calls_question *question;
+    bool again; /* its blobs went while it was read */
 };
 
 /* A content that was wanted and is there: `data` from malloc and not NULL, even if empty. */

@@ -16,7 +16,9 @@ struct fm_calls_write {
     struct fm_calls *calls;
     struct fm_job job;
     const struct fm_calls_kind *kind;
-    uint64_t bytes;
+    uint64_t bytes;        /* of contents */
+    uint64_t inline_bytes; /* of these, in the database */
+    bool blobs;            /* the rest goes to files first */
 };
 
 /* A call to be. */
@@ -63,8 +65,10 @@ struct fm_calls_claim {
     bool won;                  /* answer: false: it was not QUEUED */
     enum fm_call_status found; /* what it was */
     uint32_t attempt;          /* of this claim */
-    uint8_t *input;            /* not NULL if it was wanted and won, even with 0 bytes */
+    uint8_t *input;            /* from malloc; not NULL if wanted and won, even with 0 bytes */
     size_t input_bytes;
+
+    char input_file[FM_CALLS_FILE_SIZE]; /* private */
 };
 
 /* RUNNING -> `status`: ended, or QUEUED for another attempt; and, if it SUCCEEDED, its children,
