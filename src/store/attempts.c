@@ -264,6 +264,7 @@ static int update(struct fm_calls *calls, const struct fm_calls_finish *finish,
     bool ended = fm_call_status_ended(kept->status);
     struct fm_query query = fm_query_begin(&calls->writer, FM_SQL_FINISH);
     fm_query_number(&query, kept->status);
+    fm_query_number(&query, !ended && finish->uncounted);
     fm_query_time(&query, ended ? 0 : finish->run_at_real_ns);
     fm_query_time(&query, ended ? finish->finished_real_ns : 0);
     fm_query_time(&query, ended ? finish->keep_until_real_ns : 0);

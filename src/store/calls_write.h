@@ -80,6 +80,7 @@ struct fm_calls_finish {
     struct fm_calls_write write;
     struct fm_id id;
     enum fm_call_status status;
+    bool uncounted;          /* QUEUED: it may have one attempt more for the one that it lost */
     uint64_t run_at_real_ns; /* of the next attempt */
     uint64_t finished_real_ns;
     uint64_t keep_until_real_ns; /* not before this is it forgotten; needed with QUEUED, too */

@@ -33,7 +33,8 @@
         "log_file FROM calls WHERE id = ?")                                                        \
     X(INPUT, "SELECT input FROM calls WHERE seq = ?")                                              \
     X(CLAIM, "UPDATE calls SET status = 1, attempt = ?, started = ? WHERE seq = ?")                \
-    X(FINISH, "UPDATE calls SET status = ?, cancelled = 0, run_at = coalesce(?, run_at), "         \
+    X(FINISH, "UPDATE calls SET status = ?, cancelled = 0, attempts_max = attempts_max + "         \
+        "(attempts_max > 0 AND ?), run_at = coalesce(?, run_at), "                                 \
         "finished = ?, keep_until = ?, cpu_ns = ?, wall_ns = ?, memory_bytes = ?, "                \
         "output_bytes = ?, log_bytes = ?, log_truncated = ?, exit_code = ?, error = ?, "           \
         "error_code = ?, limit_name = ?, trap = ?, detail = ?, backtrace = ?, children = ?, "      \
