@@ -59,6 +59,9 @@ const struct fm_limit_row *fm_limit_row_find(const char *name); /* NULL: no such
 #define FM_GUEST_SUBSCRIPTIONS_MAX 1024              /* of one poll_oneoff or poll */
 #define FM_GUEST_RANDOM_BYTES_PER_TURN (64 * FM_KIB) /* of a random_get, before others run */
 
+/* Synchronous calls that have ended (call/recent.h). */
+#define FM_RECENT_CALLS_MAX 1000 /* of a user, on one worker */
+
 /* Calls on disk (store/calls.h). */
 #define FM_CALLS_INLINE_BYTES_MAX (16 * FM_KIB) /* contents in the database; larger: files */
 #define FM_CALLS_WAITING_MAX 16384 /* new calls waiting to be written; others as many */

@@ -103,6 +103,7 @@ void fm_call_reset(struct fm_call *call, const struct fm_version *version)
     fm_arena_reset(&arena);
     *call = (struct fm_call){
         .state = FM_CALL_NEW,
+        .attempt = 1,
         .principal = "anonymous",
         .version = version,
         .limits = version->limits,

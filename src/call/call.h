@@ -51,6 +51,8 @@ struct fm_chain {
 struct fm_call {
     enum fm_call_state state;
     struct fm_id id;
+    struct fm_id parent;              /* both words 0: none */
+    uint32_t attempt;                 /* 1 is the first */
     const char *principal;            /* who asks; "anonymous" until there are tokens */
     const struct fm_version *version; /* what runs; borrowed, outlives the call */
     struct fm_limits limits;          /* the version's, possibly lowered */

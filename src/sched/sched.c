@@ -25,6 +25,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "call/recent.h"
 #include "engine/sandbox.h"
 #include "guest/guest.h"
 #include "sched/sched_private.h"
@@ -127,6 +128,14 @@ void fm_sched_call_free(struct fm_sched *sched, struct fm_call *call)
     task->user = NULL;
     task_recycle(sched, task);
     fm_slot_call_end(slot);
+}
+
+struct fm_recent_function *fm_sched_recent(struct fm_sched *sched, const struct fm_call *call)
+{
+    struct fm_slot *slot = task_of(call)->slot;
+    if (FM_UNLIKELY(!slot->recent) && sched->config.recent)
+        (void)!fm_recent_function_new(sched->config.recent, slot->code->version, &slot->recent);
+    return slot->recent;
 }
 
 /* A new call needs a free sandbox; one that has started has its own. */
@@ -249,7 +258,9 @@ static void run_task(struct fm_task *task)
     fm_call_set_state(call, FM_CALL_RUNNING, fm_loop_now_ns(sched->config.loop));
     if (ensure_guest(task)) {
         fm_ticker_enter(sched->seat);
+        *sched->config.suspect = call->id;
         state = fm_guest_run(task->guest);
+        sched->config.suspect->high = 0; /* no id has this */
         fm_ticker_leave(sched->seat);
         sched->counts.slices++;
         if (state == FM_GUEST_DONE)
@@ -487,6 +498,8 @@ int fm_sched_new(const struct fm_sched_config *config, struct fm_sched **ret_sch
     if (!sched)
         return FM_ERR_NOMEM;
     sched->config = *config;
+    if (!config->suspect)
+        sched->config.suspect = &sched->nobody;
     sched->seat = fm_ticker_seat(config->ticker, config->worker);
     fm_list_init(&sched->free_tasks);
     fm_runqueue_init(&sched->queue);

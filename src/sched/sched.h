@@ -19,6 +19,8 @@ struct fm_code;
 struct fm_function; /* one function as this worker knows it; opaque */
 struct fm_loop;
 struct fm_modules;
+struct fm_recent;
+struct fm_recent_function;
 struct fm_sched; /* opaque */
 struct fm_ticker;
 
@@ -32,8 +34,13 @@ struct fm_sched_config {
     struct fm_loop *loop;
     struct fm_modules *modules; /* shared by all workers */
     struct fm_ticker *ticker;   /* the same */
-    uint32_t calls_max;         /* sandboxes of this worker at once */
-    uint32_t queue_max;         /* calls waiting for one; more are FM_ERR_BUSY */
+    struct fm_recent *recent;   /* of this worker; NULL: nothing is remembered */
+
+    /* Where the id of the call whose guest runs is noted, for whoever looks at it after a crash;
+     * all 0 in between.  NULL: nobody will. */
+    volatile struct fm_id *suspect;
+    uint32_t calls_max; /* sandboxes of this worker at once */
+    uint32_t queue_max; /* calls waiting for one; more are FM_ERR_BUSY */
 };
 
 FM_MUST_CHECK int fm_sched_new(const struct fm_sched_config *config, struct fm_sched **ret_sched);
@@ -78,6 +85,9 @@ void fm_sched_call_free(struct fm_sched *sched, struct fm_call *call); /* NEW or
 
 /* The door.  Refusals are outcomes: the call is DONE with FM_ERR_BUSY or FM_ERR_QUOTA. */
 FM_MUST_CHECK enum fm_submit fm_sched_submit(struct fm_sched *sched, struct fm_call *call);
+
+/* What the call is remembered under (recent.h), when it is DONE.  NULL: it is not. */
+struct fm_recent_function *fm_sched_recent(struct fm_sched *sched, const struct fm_call *call);
 
 /* Ends a submitted call with `error` (FM_ERR_CANCELLED...), in any state; on_done is called,
  * perhaps before this returns.  A call that is DONE stays as it is. */

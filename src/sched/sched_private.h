@@ -44,6 +44,7 @@ struct fm_sched {
     uint64_t slice_cpu_ns;  /* thread CPU clock when the present guest got the thread */
     uint64_t pass_guest_ns; /* guest CPU time since the last turn ended */
     bool draining;
-    uint64_t news_lost; /* publications that could not be applied for want of memory */
+    struct fm_id nobody; /* where suspects are noted when nobody looks */
+    uint64_t news_lost;  /* publications that could not be applied for want of memory */
     struct fm_sched_counts counts;
 };
