@@ -19,7 +19,11 @@
     X(log_bytes,    BYTES, 64 * FM_KIB,    0,            16 * FM_MIB, "standard error and log lines") \
     X(concurrency,  NONE,  1000,           1,            10000,    "calls of the function at once") \
     X(chain_fanout, NONE,  1000,           0,            100000,   "calls that one call chains")   \
-    X(chain_depth,  NONE,  32,             0,            1000,     "calls above one another")
+    X(chain_depth,  NONE,  32,             0,            1000,     "calls above one another")      \
+    X(attempts,     NONE,  1,              1,            100,      "attempts at an asynchronous call") \
+    X(retry_ms,     MS,    1000,           1,            3600000,  "pause before its second attempt, doubled for each later one") \
+    X(age_ms,       MS,    86400000,       1,            2592000000, "from its acceptance to the start of an attempt") \
+    X(retention_ms, MS,    3600000,        1,            2592000000, "how long its result is kept")
 /* clang-format on */
 
 struct fm_limits {
@@ -58,6 +62,12 @@ const struct fm_limit_row *fm_limit_row_find(const char *name); /* NULL: no such
 #define FM_GUEST_IOVECS_MAX 1024                     /* buffers of one fd_read or fd_write */
 #define FM_GUEST_SUBSCRIPTIONS_MAX 1024              /* of one poll_oneoff or poll */
 #define FM_GUEST_RANDOM_BYTES_PER_TURN (64 * FM_KIB) /* of a random_get, before others run */
+
+/* Asynchronous calls (queue/queue.h). */
+#define FM_QUEUE_CRASH_ATTEMPTS 3                  /* when the server ends under them: at least */
+#define FM_QUEUE_RETRY_NS_MAX (3600 * FM_NS_PER_S) /* the longest pause between two attempts */
+#define FM_QUEUE_WRITING_MAX 4096 /* results that wait to be on disk, of a worker */
+#define FM_QUEUE_WAIT_S_MAX 300   /* of GET /calls/<id>?wait= */
 
 /* Synchronous calls that have ended (call/recent.h). */
 #define FM_RECENT_CALLS_MAX 1000 /* of a user, on one worker */

@@ -28,6 +28,7 @@ static void on_drain(struct fm_message *message)
     worker->draining = true;
     if (worker->index == 0)
         fm_acceptor_stop(worker->server->acceptor);
+    fm_queue_drain(worker->queue);
     fm_sched_drain(worker->sched);
     fm_http_drain(worker->http);
 }
@@ -44,36 +45,59 @@ static bool is_ready(void *data)
     return !atomic_load(&server->draining);
 }
 
-static int make_parts(struct fm_worker *worker, struct fm_error *error)
+/* A quarter of a worker's slots is left to synchronous calls. */
+static uint32_t running_max(uint32_t slots)
+{
+    return slots - slots / 4;
+}
+
+static int make_queue(struct fm_worker *worker, uint32_t slots)
+{
+    struct fm_server *server = worker->server;
+    const struct fm_config *config = server->config;
+    const struct fm_queue_config queue = {
+        .worker = worker->index,
+        .loop = worker->loop,
+        .sched = worker->sched,
+        .calls = server->calls,
+        .recent = worker->recent,
+        .calls_max = (uint32_t)config->records,
+        .running_max = running_max(slots),
+        .inputs_bytes_max = config->records_bytes,
+        .retention_ns_max = config->retention_ms * FM_NS_PER_MS,
+        .stored_rows_max = config->stored_calls,
+        .stored_bytes_max = config->stored_bytes,
+        .all = server->queues,
+        .all_count = (unsigned)config->workers,
+    };
+    return fm_queue_new(&queue, &worker->queue);
+}
+
+static int make_parts(struct fm_worker *worker, volatile struct fm_id *suspect,
+                      struct fm_error *error)
 {
     struct fm_server *server = worker->server;
     const struct fm_config *config = server->config;
     unsigned workers = (unsigned)config->workers;
     int failed = fm_loop_new(&worker->loop);
+    if (!failed)
+        failed = fm_recent_new(config->recent_bytes, &worker->recent);
     const struct fm_sched_config sched = {
         .worker = worker->index,
         .workers = workers,
         .loop = worker->loop,
         .modules = server->modules,
         .ticker = server->ticker,
+        .recent = worker->recent,
+        .suspect = suspect,
         .calls_max =
             (uint32_t)(config->slots / workers + (worker->index < config->slots % workers)),
         .queue_max = (uint32_t)config->queue_length,
     };
     if (!failed)
         failed = fm_sched_new(&sched, &worker->sched);
-    const struct fm_queue_config queue = {
-        .worker = worker->index,
-        .loop = worker->loop,
-        .sched = worker->sched,
-        .retention_ns = config->retention_ms * FM_NS_PER_MS,
-        .records_bytes_max = config->records_bytes,
-        .records_max = (uint32_t)config->records,
-        .all = server->queues,
-        .all_count = workers,
-    };
     if (!failed)
-        failed = fm_queue_new(&queue, &worker->queue);
+        failed = make_queue(worker, sched.calls_max);
     if (failed)
         return fm_error_set(error, failed, "cannot make a worker: %s", fm_err_meaning(failed));
     const struct fm_http_config http = {
@@ -81,6 +105,7 @@ static int make_parts(struct fm_worker *worker, struct fm_error *error)
         .loop = worker->loop,
         .sched = worker->sched,
         .queue = worker->queue,
+        .calls = server->calls,
         .functions = server->functions,
         .deployer = server->deployer,
         .pool = server->pool,
@@ -98,7 +123,7 @@ static int make_parts(struct fm_worker *worker, struct fm_error *error)
 }
 
 int fm_worker_init(struct fm_worker *worker, struct fm_server *server, unsigned index,
-                   struct fm_error *error)
+                   volatile struct fm_id *suspect, struct fm_error *error)
 {
     *worker = (struct fm_worker){.index = index, .server = server};
     worker->drain_message.on_message = on_drain;
@@ -106,7 +131,7 @@ int fm_worker_init(struct fm_worker *worker, struct fm_server *server, unsigned 
     atomic_init(&worker->closed, 0);
     if (pthread_mutex_init(&worker->counts_mutex, NULL) != 0)
         return fm_error_set(error, FM_ERR_NOMEM, "out of memory");
-    int failed = make_parts(worker, error);
+    int failed = make_parts(worker, suspect, error);
     if (failed)
         fm_worker_done(worker);
     return failed;
@@ -118,6 +143,7 @@ void fm_worker_done(struct fm_worker *worker)
     worker->http = fm_http_free(worker->http);
     worker->queue = fm_queue_free(worker->queue);
     worker->sched = fm_sched_free(worker->sched);
+    worker->recent = fm_recent_free(worker->recent);
     worker->loop = fm_loop_free(worker->loop);
     (void)pthread_mutex_destroy(&worker->counts_mutex); /* not held */
 }
@@ -153,6 +179,7 @@ static void publish_counts(struct fm_worker *worker)
     struct fm_worker_counts counts = {.passes = worker->passes, .pass_ns_max = worker->pass_ns_max};
     fm_sched_counts(worker->sched, &counts.sched);
     fm_http_counts(worker->http, &counts.http);
+    fm_queue_counts(worker->queue, &counts.queue);
     counts.draining = worker->draining;
     atomic_store_explicit(&worker->closed, worker->received - counts.http.open,
                           memory_order_relaxed);
@@ -179,7 +206,7 @@ static bool finished(const struct fm_worker *worker)
         return true;
     const struct fm_worker_counts *counts = &worker->counts;
     return worker->draining && counts->sched.calls == 0 && counts->http.open == 0 &&
-           counts->http.operations == 0;
+           counts->http.operations == 0 && counts->queue.busy == 0;
 }
 
 static void *run(void *data)

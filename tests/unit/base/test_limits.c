@@ -25,7 +25,11 @@ static void test_defaults(void **state)
     assert_int_equal(limits.concurrency, 1000);
     assert_int_equal(limits.chain_fanout, 1000);
     assert_int_equal(limits.chain_depth, 32);
-    assert_int_equal(fm_limit_rows_count, 9);
+    assert_int_equal(limits.attempts, 1);
+    assert_int_equal(limits.retry_ms, 1000);
+    assert_int_equal(limits.age_ms, 24 * 3600000);
+    assert_int_equal(limits.retention_ms, 3600000);
+    assert_int_equal(fm_limit_rows_count, 13);
 }
 
 static void test_ceilings(void **state)
