@@ -369,7 +369,9 @@ static int open_other(struct fm_calls *calls, struct fm_db *db, struct fm_error 
     int failed = fm_db_open(db, calls->path, calls->vfs, &code, error);
     if (failed)
         return failed;
-    failed = fm_db_prepare(db);
+    failed = fm_db_log(db);
+    if (!failed)
+        failed = fm_db_prepare(db);
     return failed ? fm_db_error(error, db, sqlite3_extended_errcode(db->sqlite), "use") : 0;
 }
 

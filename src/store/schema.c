@@ -132,7 +132,8 @@ int fm_schema_check(struct fm_db *db, bool read_all, enum fm_schema_state *ret_s
         if (failed || *ret_state == FM_SCHEMA_DAMAGED)
             return failed;
     }
-    if (version < FM_CALLS_VERSION)
+    failed = fm_db_log(db);
+    if (!failed && version < FM_CALLS_VERSION)
         failed = upgrade(db, version);
     if (failed)
         return judge(db, failed, "upgrade", ret_state, error);
