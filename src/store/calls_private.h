@@ -165,7 +165,7 @@ struct fm_calls_found {
     char log_file[FM_CALLS_FILE_SIZE];
 };
 
-/* An error of this one write: 0 while the transaction stands. */
+/* An error of this one write: returns 0 while the transaction stands, else the error. */
 FM_MUST_CHECK int fm_calls_write_error(struct fm_calls *calls, struct fm_calls_write *write,
                                        int error);
 
