@@ -61,7 +61,7 @@ const struct fm_limit_row *fm_limit_row_find(const char *name); /* NULL: no such
 
 /* Calls on disk (store/calls.h). */
 #define FM_CALLS_INLINE_BYTES_MAX (16 * FM_KIB) /* contents in the database; larger: files */
-#define FM_CALLS_WAITING_MAX 16384 /* new calls waiting to be written; others as many */
+#define FM_CALLS_WAITING_MAX 16384 /* writes of a kind (new or not, large or not) that wait */
 #define FM_CALLS_WAITING_BYTES_MAX (256 * FM_MIB) /* of their contents; a lone one may be over */
 #define FM_CALLS_BATCH_MAX 1000                   /* writes in one transaction */
 #define FM_CALLS_BATCH_BYTES_MAX (8 * FM_MIB)     /* of contents in the database; the same */

@@ -23,7 +23,14 @@
 
 /* --- inbox.c ---------------------------------------------------------------------------------- */
 
-enum fm_calls_lane { FM_LANE_ACCEPTS, FM_LANE_OTHERS, FM_LANE_COUNT_ };
+/* What is counted apart: see inbox.c. */
+enum fm_calls_lane {
+    FM_LANE_ACCEPTS,
+    FM_LANE_OTHERS,
+    FM_LANE_LARGE_ACCEPTS, /* with blobs, which take their time */
+    FM_LANE_LARGE_OTHERS,
+    FM_LANE_COUNT_,
+};
 
 /* What waits for one thread, through fm_message.next; and what the pool does for it. */
 struct fm_calls_inbox {
@@ -47,7 +54,7 @@ void fm_inbox_init(struct fm_calls_inbox *inbox, uint32_t count_max, uint64_t by
 void fm_inbox_done(struct fm_calls_inbox *inbox);
 
 /* Counts it in.  FM_ERR_BUSY: over a limit, or stopping.  One that is over `bytes_max` by itself
- * may enter an empty lane. */
+ * may enter an empty lane, and one without bytes any lane. */
 FM_MUST_CHECK int fm_inbox_enter(struct fm_calls_inbox *inbox, enum fm_calls_lane lane,
                                  uint64_t bytes);
 /* The same, and puts it. */
@@ -121,7 +128,7 @@ FM_MUST_CHECK int fm_calls_open_idle(const struct fm_calls_config *config,
 /* --- asking and answering: calls.c ------------------------------------------------------------ */
 
 struct fm_calls_kind {
-    enum fm_calls_lane lane;
+    enum fm_calls_lane lane; /* the first or the second */
     /* On the asker's thread: sets bytes, inline_bytes and blobs.  An error is the answer. */
     int (*prepare)(struct fm_calls *calls, struct fm_calls_write *write);
     /* Where blobs was set: writes them (blobs.c), on the pool. */
@@ -140,6 +147,7 @@ struct fm_calls_kind {
 void fm_calls_write_ask(struct fm_calls *calls, struct fm_calls_write *write,
                         const struct fm_calls_kind *kind, struct fm_mailbox *home);
 void fm_calls_write_answer(struct fm_calls_write *write); /* not counted out */
+enum fm_calls_lane fm_calls_write_lane(const struct fm_calls_write *write);
 
 struct fm_calls_question {
     /* On the reader's thread.  True if it is not to be answered yet (and answers itself). */
