@@ -1,6 +1,8 @@
 /* calls_private.h - what the files behind calls.h share.  Private to store/ and its tests.
  *
- *      calls.c       life, asking and answering        calls_open.c   the start: check, recover
+ *      calls.c       life, asking and answering        calls_open.c   the start: check, keep aside
+ *      calls_each.c  what the start hands on           calls_recover.c   and put right
+ *      schema.c      the tables                        db.c, sql.h, rows.c   SQLite
  *      inbox.c       what waits for a thread           blobs.c        contents that are files
  *      writer.c      transactions                      checkpoint.c   the log, carried over
  *      entries.c     new calls: accept, children       attempts.c     claim, finish
@@ -124,6 +126,10 @@ struct fm_calls {
 FM_MUST_CHECK int fm_calls_open_idle(const struct fm_calls_config *config,
                                      struct fm_calls **ret_calls,
                                      struct fm_calls_notice *ret_notice, struct fm_error *error);
+
+/* Adds to the notice what became of the calls that ran, and the orphans. */
+FM_MUST_CHECK int fm_calls_recover(struct fm_calls *calls, struct fm_calls_notice *notice,
+                                   struct fm_error *error);
 
 /* --- asking and answering: calls.c ------------------------------------------------------------ */
 

@@ -82,6 +82,8 @@ int fm_db_open(struct fm_db *db, const char *path, const char *vfs, int *ret_sql
     if (rc == SQLITE_OK)
         rc = sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     if (rc == SQLITE_OK)
+        rc = sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    if (rc == SQLITE_OK)
         rc = sqlite3_exec(db->sqlite, settings, NULL, NULL, NULL);
     if (rc == SQLITE_OK)
         return 0;
@@ -89,6 +91,12 @@ int fm_db_open(struct fm_db *db, const char *path, const char *vfs, int *ret_sql
     fm_db_close(db);
     *ret_sqlite_code = rc & 0xff;
     return failed;
+}
+
+void fm_db_tidy(struct fm_db *db)
+{
+    /* It fails only for what SQLite does not know. */
+    (void)sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
 }
 
 void fm_db_close(struct fm_db *db)

@@ -20,6 +20,10 @@ struct fm_db {
  * failure. */
 FM_MUST_CHECK int fm_db_open(struct fm_db *db, const char *path, const char *vfs,
                              int *ret_sqlite_code, struct fm_error *error);
+
+/* If it is the last one to be closed, the log is carried over and removed.  Otherwise closing
+ * leaves the files as they are: they may have to be kept aside. */
+void fm_db_tidy(struct fm_db *db);
 void fm_db_close(struct fm_db *db); /* one that is not open is fine */
 
 /* From here on it has a log (WAL): once it is known to be ours. */

@@ -224,6 +224,42 @@ static void damaged_log(void **state)
     free(wal);
 }
 
+/* What is damaged is kept with its log, and neither is changed by having been looked at. */
+static void damaged_with_log(void **state)
+{
+    (void)state;
+    size_t db_bytes = 0;
+    size_t wal_bytes = 0;
+    make_store();
+    open_calls();
+    (void)accepted("simon", "echo", "only in the log");
+    int64_t page = sql_number("SELECT rootpage FROM sqlite_schema WHERE name = 'users'");
+    uint8_t *db = read_whole("calls.db", &db_bytes);
+    uint8_t *wal = read_whole("calls.db-wal", &wal_bytes);
+    close_calls();
+    memset(db + (page - 1) * 4096, 0xff, 4096);
+    overwrite("calls.db", 0, db, db_bytes);
+    assert_int_equal(truncate(in_folder("calls.db"), (off_t)db_bytes), 0);
+    overwrite("calls.db-wal", 0, wal, wal_bytes);
+    open_calls();
+    assert_true(fixture.notice.damaged);
+    assert_string_equal(fixture.notice.kept, ASIDE ", " ASIDE "-wal, " ASIDE "-shm, " BLOBS_ASIDE);
+    assert_same_file(ASIDE, db, db_bytes);
+    assert_same_file(ASIDE "-wal", wal, wal_bytes);
+    free(db);
+    free(wal);
+}
+
+/* After a clean end there is no log. */
+static void clean_end(void **state)
+{
+    (void)state;
+    make_store();
+    assert_true(is_file("calls.db"));
+    assert_false(is_file("calls.db-wal"));
+    assert_false(is_file("calls.db-shm"));
+}
+
 /* Twice within a second: the second does not take the name of the first. */
 static void damaged_twice(void **state)
 {
@@ -346,12 +382,26 @@ static void rights(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CLOSED_TEST(garbage_header),   CLOSED_TEST(garbage_all),       CLOSED_TEST(garbage_page),
-        CLOSED_TEST(cut_off),          CLOSED_TEST(cut_off_in_header), CLOSED_TEST(empty_file),
-        CLOSED_TEST(missing_column),   CLOSED_TEST(other_application), CLOSED_TEST(no_version),
-        CLOSED_TEST(foreign_database), CLOSED_TEST(missing_database),  CLOSED_TEST(lone_log),
-        CLOSED_TEST(damaged_log),      CLOSED_TEST(damaged_twice),     CLOSED_TEST(later_version),
-        CLOSED_TEST(unchecked),        CLOSED_TEST(check_limit),       CLOSED_TEST(not_a_file),
+        CLOSED_TEST(garbage_header),
+        CLOSED_TEST(garbage_all),
+        CLOSED_TEST(garbage_page),
+        CLOSED_TEST(cut_off),
+        CLOSED_TEST(cut_off_in_header),
+        CLOSED_TEST(empty_file),
+        CLOSED_TEST(missing_column),
+        CLOSED_TEST(other_application),
+        CLOSED_TEST(no_version),
+        CLOSED_TEST(foreign_database),
+        CLOSED_TEST(missing_database),
+        CLOSED_TEST(lone_log),
+        CLOSED_TEST(damaged_log),
+        CLOSED_TEST(damaged_twice),
+        CLOSED_TEST(damaged_with_log),
+        CLOSED_TEST(clean_end),
+        CLOSED_TEST(later_version),
+        CLOSED_TEST(unchecked),
+        CLOSED_TEST(check_limit),
+        CLOSED_TEST(not_a_file),
         CLOSED_TEST(rights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
