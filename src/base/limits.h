@@ -74,7 +74,7 @@ const struct fm_limit_row *fm_limit_row_find(const char *name); /* NULL: no such
 
 /* Calls on disk (store/calls.h). */
 #define FM_CALLS_INLINE_BYTES_MAX (16 * FM_KIB) /* contents in the database; larger: files */
-#define FM_CALLS_WAITING_MAX 16384 /* new calls waiting to be written; others as many */
+#define FM_CALLS_WAITING_MAX 16384 /* writes of a kind (new or not, large or not) that wait */
 #define FM_CALLS_WAITING_BYTES_MAX (256 * FM_MIB) /* of their contents; a lone one may be over */
 #define FM_CALLS_BATCH_MAX 1000                   /* writes in one transaction */
 #define FM_CALLS_BATCH_BYTES_MAX (8 * FM_MIB)     /* of contents in the database; the same */
@@ -82,11 +82,11 @@ const struct fm_limit_row *fm_limit_row_find(const char *name); /* NULL: no such
 #define FM_CALLS_ENTRIES_MAX 100000               /* calls in one write: the most of a fan-out */
 #define FM_CALLS_KEY_BYTES_MAX 255                /* an Idempotency-Key */
 #define FM_CALLS_STRIKES_MAX 2                    /* crashes of the server: then it is dead */
-#define FM_CALLS_FORGET_MAX 1000                  /* calls that one write removes */
-#define FM_CALLS_LIST_MAX 1000                    /* calls on a page of a list */
-#define FM_CALLS_LIST_SCAN_MAX 10000              /* calls that are looked at for a page */
-#define FM_CALLS_LIST_BYTES_MAX (8 * FM_MIB)      /* of texts and children's ids on a page */
-#define FM_CALLS_ROW_BYTES 512                    /* a call without contents, for the count */
-#define FM_CALLS_USER_BYTES_MAX (64 * FM_KIB)     /* settings of a user */
-#define FM_CALLS_CHECK_BYTES_MAX (64 * FM_MIB)    /* a larger database is not read at start */
-#define FM_CALLS_WAL_BYTES (8 * FM_MIB)           /* of the log, then it is carried over */
+#define FM_CALLS_FORGET_MAX 250      /* calls that one write removes: others wait meanwhile */
+#define FM_CALLS_LIST_MAX 1000       /* calls on a page of a list */
+#define FM_CALLS_LIST_SCAN_MAX 10000 /* calls that are looked at for a page */
+#define FM_CALLS_LIST_BYTES_MAX (8 * FM_MIB)   /* of texts and children's ids on a page */
+#define FM_CALLS_ROW_BYTES 512                 /* a call without contents, for the count */
+#define FM_CALLS_USER_BYTES_MAX (64 * FM_KIB)  /* settings of a user */
+#define FM_CALLS_CHECK_BYTES_MAX (16 * FM_MIB) /* a larger database is not read at start */
+#define FM_CALLS_WAL_BYTES (8 * FM_MIB)        /* of the log, then it is carried over */

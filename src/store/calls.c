@@ -116,12 +116,17 @@ void fm_calls_write_answer(struct fm_calls_write *write)
     fm_mailbox_post(write->home, &write->message);
 }
 
+enum fm_calls_lane fm_calls_write_lane(const struct fm_calls_write *write)
+{
+    return write->blobs ? write->kind->lane + FM_LANE_LARGE_ACCEPTS : write->kind->lane;
+}
+
 /* On the pool.  The write is not ours any more once it is put or answered. */
 static void write_blobs(struct fm_job *job)
 {
     struct fm_calls_write *write = FM_CONTAINER_OF(job, struct fm_calls_write, job);
     struct fm_calls *calls = write->calls;
-    enum fm_calls_lane lane = write->kind->lane;
+    enum fm_calls_lane lane = fm_calls_write_lane(write);
     uint64_t bytes = write->bytes;
     write->error = write->kind->blobs(calls, write);
     if (write->error) {
@@ -135,7 +140,7 @@ static void write_blobs(struct fm_job *job)
 
 static int enter(struct fm_calls *calls, struct fm_calls_write *write)
 {
-    enum fm_calls_lane lane = write->kind->lane;
+    enum fm_calls_lane lane = fm_calls_write_lane(write);
     if (!write->blobs)
         return fm_inbox_enter_put(&calls->writes, lane, write->bytes, &write->message);
     int failed = fm_inbox_enter(&calls->writes, lane, write->bytes);

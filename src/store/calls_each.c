@@ -47,7 +47,9 @@ static int open_own(struct fm_calls *calls, struct fm_db *db, struct fm_error *e
     int failed = fm_db_open(db, calls->path, calls->vfs, &code, error);
     if (failed)
         return failed;
-    failed = fm_db_prepare(db);
+    failed = fm_db_log(db);
+    if (!failed)
+        failed = fm_db_prepare(db);
     if (failed) {
         (void)fm_db_error(error, db, sqlite3_extended_errcode(db->sqlite), "read");
         fm_db_close(db);

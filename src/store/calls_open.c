@@ -1,10 +1,10 @@
-/* calls_open.c - the start: what is on the disk is checked, kept aside if damaged, and recovered.
+/* calls_open.c - the start: what is on the disk is checked, and kept aside if it is damaged.
  *
  *      calls.db good? -- no --> renamed: calls.db.damaged-<time>, and with it -wal, -shm, blobs/
  *          |                                                      |
  *          +<------------------------ a fresh one ----------------+
  *          |
- *      RUNNING -> QUEUED, CANCELLED or DEAD (one transaction) -> sweep of the blobs
+ *      recovered (calls_recover.c)
  *
  * Only what speaks of the file itself counts as damage.  Where memory, descriptors or the disk give
  * out, the start fails and everything stays as it was: the next try may find it sound.
@@ -28,7 +28,6 @@
 #include "base/limits.h"
 #include "store/calls_private.h"
 #include "store/files.h"
-#include "store/rows.h"
 #include "store/schema.h"
 #include "store/tree.h"
 
@@ -212,126 +211,6 @@ static int open_database(struct fm_calls *calls, struct fm_calls_notice *notice,
     return failed;
 }
 
-/* --- recovery --------------------------------------------------------------------------------- */
-
-static int strike(struct fm_calls *calls, struct fm_id id)
-{
-    uint8_t bytes[FM_DB_ID_BYTES];
-    fm_db_id_bytes(id, bytes);
-    struct fm_query query = fm_query_begin(&calls->writer, FM_SQL_STRIKE);
-    fm_query_bytes(&query, bytes, sizeof(bytes));
-    return fm_query_run(&query);
-}
-
-static int read_sums(struct fm_calls *calls)
-{
-    bool row = false;
-    struct fm_query query = fm_query_begin(&calls->writer, FM_SQL_TOTALS);
-    int failed = fm_query_row(&query, &row);
-    if (!failed && !row)
-        failed = FM_ERR_IO;
-    calls->sums = (struct fm_calls_sums){
-        .rows = fm_rows_count(&query, 0),
-        .rows_open = fm_rows_count(&query, 1),
-        .bytes = fm_rows_count(&query, 2),
-    };
-    fm_query_end(&query);
-    return failed;
-}
-
-static int write_sums(struct fm_calls *calls)
-{
-    struct fm_query query = fm_query_begin(&calls->writer, FM_SQL_TOTALS_SET);
-    fm_query_count(&query, calls->sums.rows);
-    fm_query_count(&query, calls->sums.rows_open);
-    fm_query_count(&query, calls->sums.bytes);
-    return fm_query_run(&query);
-}
-
-/* How many bytes go with the inputs of those that will be CANCELLED. */
-static int interrupted_bytes(struct fm_calls *calls, uint64_t *ret_bytes)
-{
-    bool row = false;
-    struct fm_query query = fm_query_begin(&calls->writer, FM_SQL_INTERRUPTED_BYTES);
-    fm_query_number(&query, FM_CALLS_ROW_BYTES);
-    int failed = fm_query_row(&query, &row);
-    if (!failed)
-        *ret_bytes = fm_rows_count(&query, 0);
-    fm_query_end(&query);
-    return failed;
-}
-
-/* The parameters that the statements INTERRUPTED_... begin with. */
-static struct fm_query interrupted(struct fm_calls *calls, enum fm_sql sql, int error)
-{
-    uint64_t now = calls->config.now_real_ns;
-    struct fm_query query = fm_query_begin(&calls->writer, sql);
-    fm_query_count(&query, now);
-    if (sql != FM_SQL_INTERRUPTED_AGAIN)
-        fm_query_count(&query, now + fm_min_u64(calls->config.retention_ns, INT64_MAX - now));
-    fm_query_text(&query, fm_call_error_text(error));
-    fm_query_text(&query, fm_err_code(error));
-    return query;
-}
-
-static int run_interrupted(struct fm_calls *calls, struct fm_query *query, uint64_t *count)
-{
-    int failed = fm_query_run(query);
-    if (!failed)
-        *count += (uint64_t)sqlite3_changes64(calls->writer.sqlite);
-    return failed;
-}
-
-/* In this order: each takes those that the ones before have left. */
-static int settle(struct fm_calls *calls, struct fm_calls_notice *notice)
-{
-    struct fm_query query = interrupted(calls, FM_SQL_INTERRUPTED_CANCEL, FM_ERR_CANCELLED);
-    fm_query_number(&query, FM_CALLS_ROW_BYTES);
-    int failed = run_interrupted(calls, &query, &notice->cancelled);
-    if (failed)
-        return failed;
-    query = interrupted(calls, FM_SQL_INTERRUPTED_STRUCK, FM_ERR_INTERNAL);
-    fm_query_number(&query, FM_CALLS_STRIKES_MAX);
-    failed = run_interrupted(calls, &query, &notice->dead);
-    if (failed)
-        return failed;
-    query = interrupted(calls, FM_SQL_INTERRUPTED_LAST, FM_ERR_INTERNAL);
-    failed = run_interrupted(calls, &query, &notice->dead);
-    if (failed)
-        return failed;
-    query = interrupted(calls, FM_SQL_INTERRUPTED_AGAIN, FM_ERR_INTERNAL);
-    return run_interrupted(calls, &query, &notice->requeued);
-}
-
-static int recover_all(struct fm_calls *calls, struct fm_calls_notice *notice)
-{
-    uint64_t bytes = 0;
-    int failed = fm_db_run(&calls->writer, "BEGIN IMMEDIATE");
-    if (!failed)
-        failed = read_sums(calls);
-    for (size_t i = 0; !failed && i < calls->config.suspects_count; i++)
-        failed = strike(calls, calls->config.suspects[i]);
-    if (!failed)
-        failed = interrupted_bytes(calls, &bytes);
-    if (!failed)
-        failed = settle(calls, notice);
-    if (failed)
-        return failed;
-    calls->sums.bytes -= fm_min_u64(bytes, calls->sums.bytes);
-    calls->sums.rows_open -= fm_min_u64(notice->cancelled + notice->dead, calls->sums.rows_open);
-    failed = write_sums(calls);
-    return failed ? failed : fm_db_run(&calls->writer, "COMMIT"); /* or closing rolls back */
-}
-
-static int recover(struct fm_calls *calls, struct fm_calls_notice *notice, struct fm_error *error)
-{
-    int failed = recover_all(calls, notice);
-    if (failed)
-        return fm_error_set(error, failed, "cannot recover the calls of calls.db: %s",
-                            sqlite3_errmsg(calls->writer.sqlite));
-    return fm_blobs_sweep(calls, &notice->orphans, error);
-}
-
 /* --- all of it -------------------------------------------------------------------------------- */
 
 static int open_folders(struct fm_calls *calls, struct fm_error *error)
@@ -369,7 +248,9 @@ static int open_other(struct fm_calls *calls, struct fm_db *db, struct fm_error 
     int failed = fm_db_open(db, calls->path, calls->vfs, &code, error);
     if (failed)
         return failed;
-    failed = fm_db_prepare(db);
+    failed = fm_db_log(db);
+    if (!failed)
+        failed = fm_db_prepare(db);
     return failed ? fm_db_error(error, db, sqlite3_extended_errcode(db->sqlite), "use") : 0;
 }
 
@@ -381,13 +262,15 @@ static int open_all(struct fm_calls *calls, struct fm_calls_notice *notice, stru
     if (!failed)
         failed = open_folders(calls, error);
     if (!failed)
-        failed = recover(calls, notice, error);
+        failed = fm_calls_recover(calls, notice, error);
     if (!failed)
         failed = open_other(calls, &calls->reader, error);
     if (!failed)
         failed = open_other(calls, &calls->carrier, error);
-    if (!failed)
+    if (!failed) {
         fm_calls_checkpoint_watch(calls);
+        fm_db_tidy(&calls->writer); /* which is closed last */
+    }
     return failed;
 }
 

@@ -1,6 +1,8 @@
 /* calls_private.h - what the files behind calls.h share.  Private to store/ and its tests.
  *
- *      calls.c       life, asking and answering        calls_open.c   the start: check, recover
+ *      calls.c       life, asking and answering        calls_open.c   the start: check, keep aside
+ *      calls_each.c  what the start hands on           calls_recover.c   and put right
+ *      schema.c      the tables                        db.c, sql.h, rows.c   SQLite
  *      inbox.c       what waits for a thread           blobs.c        contents that are files
  *      writer.c      transactions                      checkpoint.c   the log, carried over
  *      entries.c     new calls: accept, children       attempts.c     claim, finish
@@ -23,7 +25,14 @@
 
 /* --- inbox.c ---------------------------------------------------------------------------------- */
 
-enum fm_calls_lane { FM_LANE_ACCEPTS, FM_LANE_OTHERS, FM_LANE_COUNT_ };
+/* What is counted apart: see inbox.c. */
+enum fm_calls_lane {
+    FM_LANE_ACCEPTS,
+    FM_LANE_OTHERS,
+    FM_LANE_LARGE_ACCEPTS, /* with blobs, which take their time */
+    FM_LANE_LARGE_OTHERS,
+    FM_LANE_COUNT_,
+};
 
 /* What waits for one thread, through fm_message.next; and what the pool does for it. */
 struct fm_calls_inbox {
@@ -47,7 +56,7 @@ void fm_inbox_init(struct fm_calls_inbox *inbox, uint32_t count_max, uint64_t by
 void fm_inbox_done(struct fm_calls_inbox *inbox);
 
 /* Counts it in.  FM_ERR_BUSY: over a limit, or stopping.  One that is over `bytes_max` by itself
- * may enter an empty lane. */
+ * may enter an empty lane, and one without bytes any lane. */
 FM_MUST_CHECK int fm_inbox_enter(struct fm_calls_inbox *inbox, enum fm_calls_lane lane,
                                  uint64_t bytes);
 /* The same, and puts it. */
@@ -118,10 +127,14 @@ FM_MUST_CHECK int fm_calls_open_idle(const struct fm_calls_config *config,
                                      struct fm_calls **ret_calls,
                                      struct fm_calls_notice *ret_notice, struct fm_error *error);
 
+/* Adds to the notice what became of the calls that ran, and the orphans. */
+FM_MUST_CHECK int fm_calls_recover(struct fm_calls *calls, struct fm_calls_notice *notice,
+                                   struct fm_error *error);
+
 /* --- asking and answering: calls.c ------------------------------------------------------------ */
 
 struct fm_calls_kind {
-    enum fm_calls_lane lane;
+    enum fm_calls_lane lane; /* the first or the second */
     /* On the asker's thread: sets bytes, inline_bytes and blobs.  An error is the answer. */
     int (*prepare)(struct fm_calls *calls, struct fm_calls_write *write);
     /* Where blobs was set: writes them (blobs.c), on the pool. */
@@ -140,6 +153,7 @@ struct fm_calls_kind {
 void fm_calls_write_ask(struct fm_calls *calls, struct fm_calls_write *write,
                         const struct fm_calls_kind *kind, struct fm_mailbox *home);
 void fm_calls_write_answer(struct fm_calls_write *write); /* not counted out */
+enum fm_calls_lane fm_calls_write_lane(const struct fm_calls_write *write);
 
 struct fm_calls_question {
     /* On the reader's thread.  True if it is not to be answered yet (and answers itself). */
@@ -165,7 +179,7 @@ struct fm_calls_found {
     char log_file[FM_CALLS_FILE_SIZE];
 };
 
-/* An error of this one write: 0 while the transaction stands. */
+/* An error of this one write: returns 0 while the transaction stands, else the error. */
 FM_MUST_CHECK int fm_calls_write_error(struct fm_calls *calls, struct fm_calls_write *write,
                                        int error);
 

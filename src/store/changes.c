@@ -226,8 +226,12 @@ static int forget_apply(struct fm_calls *calls, struct fm_calls_write *write)
         struct fm_calls_found found;
         uint64_t keep_until = 0;
         int failed = find_ended(calls, &found, &keep_until);
-        if (failed) /* what is done stays done */
-            return fm_calls_write_error(calls, write, forget->forgotten ? 0 : failed);
+        if (failed) {
+            failed = fm_calls_write_error(calls, write, failed);
+            if (!failed && forget->forgotten > 0)
+                write->error = 0; /* what is done stays done */
+            return failed;
+        }
         if (found.seq == 0)
             return 0;
         forget->next_real_ns = keep_until;

@@ -32,7 +32,6 @@ static const char settings[] = "PRAGMA temp_store = MEMORY;"
                                "PRAGMA mmap_size = 0;"
                                "PRAGMA cache_size = -16384;"
                                "PRAGMA secure_delete = FAST;"
-                               "PRAGMA journal_mode = WAL;"
                                "PRAGMA synchronous = FULL;"
                                "PRAGMA wal_autocheckpoint = 0;"
                                "PRAGMA journal_size_limit = 67108864;";
@@ -71,21 +70,6 @@ int fm_db_error(struct fm_error *error, struct fm_db *db, int rc, const char *wh
 
 /* --- connections ------------------------------------------------------------------------------ */
 
-/* Where it cannot be had, the journal silently stays another one. */
-static int check_journal(struct fm_db *db)
-{
-    sqlite3_stmt *statement = NULL;
-    int rc = sqlite3_prepare_v2(db->sqlite, "PRAGMA journal_mode", -1, &statement, NULL);
-    if (rc == SQLITE_OK)
-        rc = sqlite3_step(statement);
-    if (rc == SQLITE_ROW) {
-        const char *mode = (const char *)sqlite3_column_text(statement, 0);
-        rc = !mode ? SQLITE_NOMEM : strcmp(mode, "wal") == 0 ? SQLITE_OK : SQLITE_CANTOPEN;
-    }
-    (void)sqlite3_finalize(statement); /* tells of the run again */
-    return rc;
-}
-
 int fm_db_open(struct fm_db *db, const char *path, const char *vfs, int *ret_sqlite_code,
                struct fm_error *error)
 {
@@ -98,15 +82,21 @@ int fm_db_open(struct fm_db *db, const char *path, const char *vfs, int *ret_sql
     if (rc == SQLITE_OK)
         rc = sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     if (rc == SQLITE_OK)
-        rc = sqlite3_exec(db->sqlite, settings, NULL, NULL, NULL);
+        rc = sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     if (rc == SQLITE_OK)
-        rc = check_journal(db);
+        rc = sqlite3_exec(db->sqlite, settings, NULL, NULL, NULL);
     if (rc == SQLITE_OK)
         return 0;
     int failed = fm_db_error(error, db, rc, "open");
     fm_db_close(db);
     *ret_sqlite_code = rc & 0xff;
     return failed;
+}
+
+void fm_db_tidy(struct fm_db *db)
+{
+    /* It fails only for what SQLite does not know. */
+    (void)sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
 }
 
 void fm_db_close(struct fm_db *db)
@@ -118,6 +108,22 @@ void fm_db_close(struct fm_db *db)
     int rc = sqlite3_close(db->sqlite);
     FM_ASSERT(rc == SQLITE_OK); /* fails only while statements are left */
     db->sqlite = NULL;
+}
+
+/* Where it cannot be had, the journal silently stays another one. */
+int fm_db_log(struct fm_db *db)
+{
+    sqlite3_stmt *statement = NULL;
+    int rc = sqlite3_prepare_v2(db->sqlite, "PRAGMA journal_mode = WAL", -1, &statement, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(statement);
+    if (rc == SQLITE_ROW) {
+        const char *mode = (const char *)sqlite3_column_text(statement, 0);
+        rc = !mode ? SQLITE_NOMEM : strcmp(mode, "wal") == 0 ? SQLITE_OK : SQLITE_CANTOPEN;
+    }
+    int failed = rc == SQLITE_OK ? 0 : fm_db_code(db, rc);
+    (void)sqlite3_finalize(statement); /* tells of the run again */
+    return failed;
 }
 
 int fm_db_run(struct fm_db *db, const char *sql)

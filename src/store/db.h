@@ -16,10 +16,18 @@ struct fm_db {
     sqlite3_stmt *statements[FM_SQL_COUNT_];
 };
 
-/* The file must exist.  `*ret_sqlite_code` is SQLite's own (primary) code for a failure. */
+/* The file must exist, and is not changed.  `*ret_sqlite_code` is SQLite's own (primary) code for a
+ * failure. */
 FM_MUST_CHECK int fm_db_open(struct fm_db *db, const char *path, const char *vfs,
                              int *ret_sqlite_code, struct fm_error *error);
+
+/* If it is the last one to be closed, the log is carried over and removed.  Otherwise closing
+ * leaves the files as they are: they may have to be kept aside. */
+void fm_db_tidy(struct fm_db *db);
 void fm_db_close(struct fm_db *db); /* one that is not open is fine */
+
+/* From here on it has a log (WAL): once it is known to be ours. */
+FM_MUST_CHECK int fm_db_log(struct fm_db *db);
 
 /* Statements without parameters; no rows are given out. */
 FM_MUST_CHECK int fm_db_run(struct fm_db *db, const char *sql);

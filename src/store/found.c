@@ -11,8 +11,9 @@
 
 int fm_calls_write_error(struct fm_calls *calls, struct fm_calls_write *write, int error)
 {
+    FM_ASSERT(error);
     if (sqlite3_get_autocommit(calls->writer.sqlite))
-        return error ? error : FM_ERR_IO; /* SQLite has rolled all of it back */
+        return error; /* SQLite has rolled all of it back */
     write->error = error;
     return 0;
 }

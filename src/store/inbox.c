@@ -4,8 +4,9 @@
  *                   \--> job on the pool ---^               |
  *                        (blobs)                            +---> leave, answer
  *
- * A write is counted from `enter` to `leave`, wherever it is meanwhile.  Two lanes are counted
- * apart: a flood of new calls must not keep those that run from ending.  The order is one.
+ * A write is counted from `enter` to `leave`, wherever it is meanwhile.  Lanes are counted apart: a
+ * flood of new calls must not keep those that run from ending, nor must one that ends with a large
+ * output keep the others from ending with a small one.  The order is one.
  *
  * A queue under a lock: what happens once a transaction on the one side, and costs some pointers on
  * the other.  The thread is woken only if it sleeps.  A mailbox (loop/mailbox.h) was discarded: it
@@ -69,7 +70,8 @@ static int enter(struct fm_calls_inbox *inbox, enum fm_calls_lane lane, uint64_t
     if (inbox->stopping || inbox->lanes[lane].count == inbox->count_max)
         return FM_ERR_BUSY;
     uint64_t waiting = inbox->lanes[lane].bytes;
-    if (waiting > 0 && (bytes > inbox->bytes_max || waiting > inbox->bytes_max - bytes))
+    if (bytes > 0 && waiting > 0 &&
+        (bytes > inbox->bytes_max || waiting > inbox->bytes_max - bytes))
         return FM_ERR_BUSY;
     inbox->lanes[lane].count += 1;
     inbox->lanes[lane].bytes += bytes;

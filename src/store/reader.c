@@ -109,16 +109,17 @@ static void get_files(struct fm_job *job)
 static bool ask_get(struct fm_calls *calls, struct fm_calls_read *read)
 {
     struct fm_calls_get *get = get_of(read);
-    read->error = get_row(calls, get);
+    int failed = get_row(calls, get);
     bool files = get->input.file[0] || get->output.file[0] || get->log.file[0];
-    if (!read->error && files) {
+    if (!failed && files) {
         read->job.run = get_files;
-        read->error = fm_inbox_job(&calls->reads, calls->config.pool, &read->job);
-        if (!read->error)
-            return true;
+        failed = fm_inbox_job(&calls->reads, calls->config.pool, &read->job);
+        if (!failed)
+            return true; /* and may be answered by now */
     }
-    if (read->error)
+    if (failed)
         fm_calls_get_done(get);
+    read->error = failed;
     return false;
 }
 

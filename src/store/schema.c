@@ -20,6 +20,9 @@
  * At start, by one thread. */
 #include "store/schema.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "base/limits.h"
 #include "store/calls_private.h"
 
@@ -70,6 +73,15 @@ static int judge(struct fm_db *db, int failed, const char *what, enum fm_schema_
     return fm_error_set(error, failed, "cannot %s calls.db: %s", what, sqlite3_errmsg(db->sqlite));
 }
 
+/* The check also tells, as a text, of pages that could not be read at all; and that may be the
+ * fault of the machine. */
+static bool tells_of_machine(const char *text)
+{
+    static const char words[] = "error code=";
+    const char *found = strstr(text, words);
+    return found && !fm_schema_damage((int)strtol(found + strlen(words), NULL, 10) & 0xff);
+}
+
 /* "ok", or what is wrong first. */
 static int read_through(struct fm_db *db, enum fm_schema_state *ret_state, struct fm_error *error)
 {
@@ -83,7 +95,9 @@ static int read_through(struct fm_db *db, enum fm_schema_state *ret_state, struc
         failed = judge(db, fm_db_code(db, rc), "check", ret_state, error);
     else if (!text)
         failed = fm_error_set(error, FM_ERR_NOMEM, "out of memory");
-    else if (sqlite3_stricmp(text, "ok") != 0)
+    else if (tells_of_machine(text))
+        failed = fm_error_set(error, FM_ERR_IO, "cannot check calls.db: %s", text);
+    else if (strcmp(text, "ok") != 0)
         failed = damaged(error, ret_state, text);
     (void)sqlite3_finalize(statement); /* tells of the run again */
     return failed;
@@ -132,7 +146,8 @@ int fm_schema_check(struct fm_db *db, bool read_all, enum fm_schema_state *ret_s
         if (failed || *ret_state == FM_SCHEMA_DAMAGED)
             return failed;
     }
-    if (version < FM_CALLS_VERSION)
+    failed = fm_db_log(db);
+    if (!failed && version < FM_CALLS_VERSION)
         failed = upgrade(db, version);
     if (failed)
         return judge(db, failed, "upgrade", ret_state, error);

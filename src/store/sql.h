@@ -57,21 +57,20 @@
     X(USER_DELETE, "DELETE FROM users WHERE name = ?")                                             \
     /* --- at the start */                                                                         \
     X(STRIKE, "UPDATE calls SET strikes = strikes + 1 WHERE id = ? AND status = 1")                \
-    X(INTERRUPTED_BYTES, "SELECT coalesce(sum(bytes - ?), 0) FROM calls WHERE keep_until IS NULL " \
-        "AND status = 1 AND cancelled")                                                            \
+    X(INTERRUPTED, "SELECT seq, cancelled, bytes FROM calls WHERE keep_until IS NULL AND status = 1") \
     X(INTERRUPTED_CANCEL, "UPDATE calls SET status = 4, cancelled = 0, finished = ?, "             \
         "keep_until = ?, error = ?, error_code = ?, bytes = ?, input = NULL, input_file = NULL, "  \
         "detail = NULL, backtrace = NULL, log = NULL, log_file = NULL, log_bytes = 0 "             \
-        "WHERE keep_until IS NULL AND status = 1 AND cancelled")                                   \
+        "WHERE seq = ? AND status = 1 AND cancelled")                                              \
     X(INTERRUPTED_STRUCK, "UPDATE calls SET status = 5, finished = ?, keep_until = ?, error = ?, " \
         "error_code = ?, detail = 'the server crashed ' || strikes || ' times while this call ran' " \
-        "WHERE keep_until IS NULL AND status = 1 AND strikes >= ?")                                \
+        "WHERE seq = ? AND status = 1 AND strikes >= ?")                                           \
     X(INTERRUPTED_LAST, "UPDATE calls SET status = 5, finished = ?, keep_until = ?, error = ?, "   \
         "error_code = ?, detail = 'the server ended while this call ran, in the last of its ' "    \
-        "|| attempts_max || ' attempts' WHERE keep_until IS NULL AND status = 1 "                  \
-        "AND attempts_max > 0 AND attempt >= attempts_max")                                        \
+        "|| attempts_max || ' attempts' WHERE seq = ? AND status = 1 AND attempts_max > 0 "        \
+        "AND attempt >= attempts_max")                                                             \
     X(INTERRUPTED_AGAIN, "UPDATE calls SET status = 0, run_at = ?, error = ?, error_code = ?, "    \
-        "detail = 'the server ended while this call ran' WHERE keep_until IS NULL AND status = 1") \
+        "detail = 'the server ended while this call ran' WHERE seq = ? AND status = 1")            \
     X(FILES, "SELECT input_file, output_file, log_file FROM calls WHERE id = ?")                   \
     X(EACH_OPEN, "SELECT id, parent, user, function, version, created, run_at, input_bytes, "      \
         "attempt, attempts_max, strikes, depth FROM calls WHERE keep_until IS NULL ORDER BY seq")  \

@@ -150,7 +150,7 @@ static void answer_all(struct fm_calls *calls, struct fm_message *list)
     while (list) {
         struct fm_calls_write *write = write_of(list);
         list = list->next;
-        enum fm_calls_lane lane = write->kind->lane;
+        enum fm_calls_lane lane = fm_calls_write_lane(write);
         uint64_t write_bytes = write->bytes;
         if (write->kind->after && write->kind->after(calls, write))
             continue; /* leaves when it is answered */

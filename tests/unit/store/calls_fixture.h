@@ -26,8 +26,9 @@
 
 #define NOW UINT64_C(1800000000000000000) /* 2027 */
 #define SECOND FM_NS_PER_S
-#define KEEP (NOW + 100 * SECOND) /* until when ended calls are kept, where nothing else is said   \
-                                   */
+#define KEEP                                                                                       \
+    (NOW + 100 * SECOND) /* until when ended calls are kept, where nothing else is said            \
+                          */
 
 static struct {
     char data[64];
