@@ -64,6 +64,7 @@ static struct fixture {
     struct fm_id suspect;
     struct fm_calls_notice notice;
     uint32_t slots;
+    const char *vfs; /* NULL: the usual disk */
 } f;
 
 static void publish_limited(const char *name, const char *text, const struct fm_limits *limits)
@@ -90,6 +91,7 @@ static void open_store(void)
     fm_calls_config_defaults(&config);
     config.data = f.data;
     config.pool = f.pool;
+    config.vfs = f.vfs;
     config.now_real_ns = fm_clock_real_ns();
     config.retention_ns = 100 * FM_NS_PER_S;
     config.suspects = &f.suspect;
