@@ -22,7 +22,7 @@
     X(chain_depth,  NONE,  32,             0,            1000,     "calls above one another")      \
     X(attempts,     NONE,  1,              1,            100,      "attempts at an asynchronous call") \
     X(retry_ms,     MS,    1000,           1,            3600000,  "pause before its second attempt, doubled for each later one") \
-    X(age_ms,       MS,    86400000,       1,            2592000000, "from its acceptance to the start of an attempt") \
+    X(age_ms,       MS,    86400000,       1,            2592000000, "from when it is due to the start of its attempt") \
     X(retention_ms, MS,    3600000,        1,            2592000000, "how long its result is kept")
 /* clang-format on */
 
@@ -66,8 +66,9 @@ const struct fm_limit_row *fm_limit_row_find(const char *name); /* NULL: no such
 /* Asynchronous calls (queue/queue.h). */
 #define FM_QUEUE_CRASH_ATTEMPTS 3                  /* when the server ends under them: at least */
 #define FM_QUEUE_RETRY_NS_MAX (3600 * FM_NS_PER_S) /* the longest pause between two attempts */
-#define FM_QUEUE_WRITING_MAX 4096 /* results that wait to be on disk, of a worker */
-#define FM_QUEUE_WAIT_S_MAX 300   /* of GET /calls/<id>?wait= */
+#define FM_QUEUE_WRITING_MAX 4096    /* results that wait to be on disk, of a worker */
+#define FM_QUEUE_DELAY_S_MAX 2592000 /* X-Faasm-Delay: 30 days */
+#define FM_QUEUE_WAIT_S_MAX 300      /* of GET /calls/<id>?wait= */
 
 /* Synchronous calls that have ended (call/recent.h). */
 #define FM_RECENT_CALLS_MAX 1000 /* of a user, on one worker */

@@ -209,9 +209,10 @@ static void drop_oldest(struct user *user)
 {
     struct kept *oldest = &user->records[user->first];
     struct fm_recent *recent = user->recent;
-    if (oldest->texts)
+    if (oldest->texts) { /* most have none */
         recent->bytes -= oldest->texts->bytes;
-    free(oldest->texts);
+        free(oldest->texts);
+    }
     user->first = place_of(user, 1);
     user->count--;
     recent->calls--;
@@ -224,20 +225,20 @@ static bool make_place(struct user *user)
 {
     if (user->count < user->capacity)
         return true;
+    if (user->capacity == FM_RECENT_CALLS_MAX) {
+        drop_oldest(user); /* the function that adds holds the user */
+        return true;
+    }
     uint32_t capacity = user->capacity ? 2 * user->capacity : RING_MIN;
     if (capacity > FM_RECENT_CALLS_MAX)
         capacity = FM_RECENT_CALLS_MAX;
-    struct kept *records = NULL;
-    uint32_t *tags = NULL;
-    if (capacity > user->capacity) {
-        records = malloc(capacity * sizeof(*records));
-        tags = malloc(capacity * sizeof(*tags));
-    }
+    struct kept *records = malloc(capacity * sizeof(*records));
+    uint32_t *tags = malloc(capacity * sizeof(*tags));
     if (!records || !tags) {
         free(records);
         free(tags);
         if (user->count > 0)
-            drop_oldest(user); /* the function that adds holds the user */
+            drop_oldest(user);
         return user->capacity > 0;
     }
     for (uint32_t i = 0; i < user->count; i++) {

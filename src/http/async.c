@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "base/limits.h"
-#include "call/function.h"
 #include "http/record_json.h"
 #include "http/routes.h"
 #include "queue/queue.h"
@@ -43,8 +42,7 @@ static int read_key(struct fm_request *request, const char *value, char *key, co
     return 0;
 }
 
-static int read_headers(struct fm_request *request, struct fm_accepting *accepting,
-                        const struct fm_limits *limits)
+static int read_headers(struct fm_request *request, struct fm_accepting *accepting)
 {
     struct MHD_Connection *connection = request->client->connection;
     struct fm_queue_submit *submit = &accepting->submit;
@@ -52,8 +50,8 @@ static int read_headers(struct fm_request *request, struct fm_accepting *accepti
     const char *delay = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, DELAY_HEADER);
     int failed = key ? read_key(request, key, accepting->key, &submit->key) : 0;
     if (!failed && delay)
-        failed = fm_seconds_parse(delay, limits->age_ms * FM_NS_PER_MS, "the header " DELAY_HEADER,
-                                  &submit->delay_ns, &request->error);
+        failed = fm_seconds_parse(delay, FM_QUEUE_DELAY_S_MAX * FM_NS_PER_S,
+                                  "the header " DELAY_HEADER, &submit->delay_ns, &request->error);
     return failed;
 }
 
@@ -107,7 +105,7 @@ static int submit(struct fm_request *request, struct fm_accepting *accepting)
     struct fm_function *function = NULL;
     int failed = fm_invoke_find(request, &function);
     if (!failed)
-        failed = read_headers(request, accepting, &fm_function_version(function)->limits);
+        failed = read_headers(request, accepting);
     if (failed)
         return failed;
     accepting->submit.function = function;

@@ -110,10 +110,18 @@ static void free_call(struct fm_request *request)
     request->call = NULL;
 }
 
+/* At the door: in a flood these would push out what did run. */
+static bool refused(const struct fm_call *call)
+{
+    return call->started_ns == 0 && (call->error == FM_ERR_BUSY || call->error == FM_ERR_QUOTA);
+}
+
 static void remember(struct fm_request *request, const struct fm_queue_chains *chains)
 {
     const struct fm_call *call = request->call;
-    struct fm_recent_function *recent = fm_sched_recent(request->http->config.sched, call);
+    struct fm_recent_function *recent = NULL;
+    if (!refused(call))
+        recent = fm_sched_recent(request->http->config.sched, call);
     struct fm_recent_end end = {.call = call, .error = call->error, .detail = call->detail};
     if (chains) {
         end.children = chains->children;

@@ -117,7 +117,7 @@ static int batch_add(struct fm_queue_batch *batch, const struct birth *birth)
         entry->depth = birth->parent->depth + 1;
     }
     entry->run_at_real_ns = now_real_ns + birth->delay_ns;
-    entry->expires_real_ns = now_real_ns + limits->age_ms * FM_NS_PER_MS;
+    entry->age_ns = fm_queue_age_ns(birth->function);
     entry->attempts_max = (uint32_t)fm_max_u64(limits->attempts, (uint64_t)FM_QUEUE_CRASH_ATTEMPTS);
     fm_ready_target_limit(entry->target, limits->concurrency);
     entry->placed = birth->delay_ns == 0 && room && !queue->draining && !queue->disk_paused &&
@@ -174,13 +174,8 @@ static void on_accepted(struct fm_calls_write *write)
 
 int fm_queue_submit(struct fm_queue *queue, struct fm_queue_submit *submit, struct fm_error *error)
 {
-    const struct fm_limits *limits = &fm_function_version(submit->function)->limits;
     if (queue->draining)
         return fm_error_set(error, FM_ERR_BUSY, "the server is shutting down");
-    if (submit->delay_ns > limits->age_ms * FM_NS_PER_MS)
-        return fm_error_set(error, FM_ERR_BAD_REQUEST,
-                            "the delay is longer than the function's limit age_ms = %llu",
-                            (unsigned long long)limits->age_ms);
     struct fm_queue_batch *batch = batch_new(queue, 1);
     uint8_t *empty = submit->input ? NULL : malloc(1);
     struct birth birth = {

@@ -152,14 +152,11 @@ static void redriven(struct fm_queue *queue, const struct fm_call_record *record
     if (fm_entry_new(queue, record->id, record->user, record->function, NULL, record->input_bytes,
                      &entry) != 0)
         return;
-    struct fm_function *function = fm_entry_function(entry);
-    uint64_t age_ns =
-        function ? fm_function_version(function)->limits.age_ms * FM_NS_PER_MS : UINT64_MAX / 2;
     entry->parent = record->parent;
     entry->depth = record->depth;
     entry->attempts_max = record->attempts_max;
     entry->run_at_real_ns = record->run_at_real_ns;
-    entry->expires_real_ns = record->run_at_real_ns + age_ns;
+    entry->age_ns = fm_queue_age_ns(fm_entry_function(entry));
     fm_entry_wait(entry);
 }
 

@@ -9,7 +9,8 @@
  * inside pump() must not run pump() again, and a chain of chains must not become a chain of stack
  * frames.
  *
- * A call that the door refuses (BUSY, QUOTA, NOMEM) has not begun.  Its claim stays; its function
+ * A call that the door refuses (BUSY, QUOTA, NOMEM), or that waits behind it for longer than its
+ * wall_ms, has not begun.  Its claim stays; its function
  * is held back for a while, and then it comes to the door again as the same attempt.  So a full
  * server or a small `concurrency` costs no attempts and no writes.
  *
@@ -66,10 +67,11 @@ static void hold(struct fm_queue_entry *entry)
 
 /* --- running ---------------------------------------------------------------------------------- */
 
+/* A deadline that passes while the call waits behind the door is a kind of refusal. */
 static bool refused(const struct fm_call *call)
 {
     return call->started_ns == 0 && (call->error == FM_ERR_BUSY || call->error == FM_ERR_QUOTA ||
-                                     call->error == FM_ERR_NOMEM);
+                                     call->error == FM_ERR_NOMEM || call->error == FM_ERR_DEADLINE);
 }
 
 static void on_call_done(struct fm_call *call)

@@ -89,6 +89,9 @@ static void on_forgotten(struct fm_calls_write *write)
     queue->counts.writes++;
     queue->counts.forgotten += forget->forgotten;
     uint64_t now_ns = fm_clock_monotonic_ns();
+    if (queue->forget_again)
+        forget_at(queue, now_ns + FORGET_EVERY_NS);
+    queue->forget_again = false;
     if (write->error)
         forget_at(queue, now_ns + PAUSE_MAX_NS);
     else if (forget->more)
@@ -101,8 +104,12 @@ static void on_forget_time(struct fm_timer *timer)
 {
     struct fm_queue *queue = FM_CONTAINER_OF(timer, struct fm_queue, forget_timer);
     set(queue, timer, NEVER);
-    if (queue->draining || queue->forgetting)
+    if (queue->draining)
         return;
+    if (queue->forgetting) { /* a slow disk: what this was for may have come too late for it */
+        queue->forget_again = true;
+        return;
+    }
     queue->forgetting = true;
     queue->busy++;
     queue->ends_since = 0;

@@ -45,6 +45,12 @@ uint64_t fm_queue_retention_ns(const struct fm_queue *queue, const struct fm_lim
     return fm_min_u64(limits->retention_ms * FM_NS_PER_MS, queue->config.retention_ns_max);
 }
 
+uint64_t fm_queue_age_ns(const struct fm_function *function)
+{
+    /* Of a function that is gone: its start will tell. */
+    return function ? fm_function_version(function)->limits.age_ms * FM_NS_PER_MS : NEVER / 2;
+}
+
 struct fm_function *fm_entry_function(const struct fm_queue_entry *entry)
 {
     const struct fm_target *target = entry->target;
@@ -166,16 +172,20 @@ static void set_timer(struct fm_queue_entry *entry, uint64_t at_real_ns, uint64_
     FM_ASSERT(!failed); /* it is armed */
 }
 
+static uint64_t expires(const struct fm_queue_entry *entry)
+{
+    return entry->run_at_real_ns + fm_min_u64(entry->age_ns, NEVER / 2);
+}
+
 static void wait_from(struct fm_queue_entry *entry, bool first)
 {
     struct fm_queue *queue = entry->queue;
     uint64_t now_real_ns = fm_clock_real_ns();
     bool later = entry->run_at_real_ns > now_real_ns && !entry->expired;
-    uint64_t expires_real_ns = entry->expired ? NEVER : entry->expires_real_ns;
+    uint64_t expires_real_ns = entry->expired ? NEVER : expires(entry);
     if (!entry->claimed && queue->counts.inputs_bytes > queue->config.inputs_bytes_max)
         fm_entry_input_drop(entry);
-    set_timer(entry, later ? fm_min_u64(entry->run_at_real_ns, expires_real_ns) : expires_real_ns,
-              now_real_ns);
+    set_timer(entry, later ? entry->run_at_real_ns : expires_real_ns, now_real_ns);
     if (later) {
         fm_entry_set_state(entry, FM_ENTRY_LATER);
         return;
@@ -201,7 +211,7 @@ static void on_entry_time(struct fm_timer *timer)
     set_timer(entry, NEVER, 0); /* fired, so its place in the heap is still there */
     if (!idle(entry->state) || entry->queue->draining)
         return;
-    if (fm_clock_real_ns() >= entry->expires_real_ns) {
+    if (fm_clock_real_ns() >= expires(entry)) {
         entry->expired = true;
         fm_attempt_expire(entry);
         return;
@@ -209,5 +219,5 @@ static void on_entry_time(struct fm_timer *timer)
     if (entry->state == FM_ENTRY_LATER)
         wait_from(entry, false);
     else
-        set_timer(entry, entry->expires_real_ns, fm_clock_real_ns());
+        set_timer(entry, expires(entry), fm_clock_real_ns());
 }

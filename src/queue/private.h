@@ -36,8 +36,8 @@ struct fm_queue_entry {
     struct fm_id id;
     struct fm_id parent;
     uint64_t run_at_real_ns;
-    uint64_t expires_real_ns; /* no attempt is begun any more */
-    uint8_t *input;           /* NULL: on disk */
+    uint64_t age_ns; /* after run_at: until when its attempt must have begun */
+    uint8_t *input;  /* NULL: on disk */
     size_t input_bytes;
     enum fm_entry_state state;
     uint32_t number; /* of the latest attempt; 0: none */
@@ -119,6 +119,7 @@ void fm_entry_end(struct fm_queue_entry *entry, enum fm_call_status status);
 struct fm_id fm_queue_id(struct fm_queue *queue, uint64_t now_real_ns);
 uint64_t fm_queue_random(struct fm_queue *queue); /* 32 bits */
 uint64_t fm_queue_retention_ns(const struct fm_queue *queue, const struct fm_limits *limits);
+uint64_t fm_queue_age_ns(const struct fm_function *function);              /* NULL is fine */
 struct fm_function *fm_entry_function(const struct fm_queue_entry *entry); /* NULL: gone */
 
 /* --- accept.c --------------------------------------------------------------------------------- */

@@ -55,17 +55,14 @@ int fm_queue_restore(struct fm_queue *const *all, unsigned all_count,
     if (failed)
         return failed;
     struct fm_function *function = fm_entry_function(entry);
-    const struct fm_limits *limits = function ? &fm_function_version(function)->limits : NULL;
     entry->parent = call->parent;
     entry->depth = call->depth;
     entry->number = call->attempt;
     entry->attempts_max = call->attempts_max;
     entry->run_at_real_ns = call->run_at_real_ns;
-    entry->expires_real_ns = UINT64_MAX; /* of a function that is gone: its start will tell */
-    if (limits) {
-        entry->expires_real_ns = call->created_real_ns + limits->age_ms * FM_NS_PER_MS;
-        fm_ready_target_limit(entry->target, limits->concurrency);
-    }
+    entry->age_ns = fm_queue_age_ns(function);
+    if (function)
+        fm_ready_target_limit(entry->target, fm_function_version(function)->limits.concurrency);
     fm_entry_wait(entry);
     return 0;
 }

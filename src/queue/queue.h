@@ -68,7 +68,7 @@ struct fm_queue_submit {
     uint8_t *input;               /* from malloc; taken, if 0 is returned.  NULL: no bytes */
     size_t input_bytes;
     const char *key;   /* Idempotency-Key; NULL: none */
-    uint64_t delay_ns; /* before its first attempt */
+    uint64_t delay_ns; /* before its first attempt; at most FM_QUEUE_DELAY_S_MAX */
     void (*on_done)(struct fm_queue_submit *submit);
 
     int error;                  /* answer: those of fm_calls_accept() */
@@ -80,8 +80,7 @@ struct fm_queue_submit {
 };
 
 /* Accepts a call; on_done comes when it is on disk.  FM_ERR_BUSY: too many calls have not ended, or
- * the server is shutting down.  FM_ERR_BAD_REQUEST: a delay over the function's age_ms.
- * FM_ERR_NOMEM.  Then there is no on_done. */
+ * the server is shutting down.  FM_ERR_NOMEM.  Then there is no on_done. */
 FM_MUST_CHECK int fm_queue_submit(struct fm_queue *queue, struct fm_queue_submit *submit,
                                   struct fm_error *error);
 

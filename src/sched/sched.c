@@ -256,16 +256,16 @@ static void run_task(struct fm_task *task)
     task->place = FM_TASK_INSIDE;
     sched->slice_cpu_ns = fm_clock_thread_cpu_ns();
     fm_call_set_state(call, FM_CALL_RUNNING, fm_loop_now_ns(sched->config.loop));
+    *sched->config.suspect = call->id;
     if (ensure_guest(task)) {
         fm_ticker_enter(sched->seat);
-        *sched->config.suspect = call->id;
         state = fm_guest_run(task->guest);
-        sched->config.suspect->high = 0; /* no id has this */
         fm_ticker_leave(sched->seat);
         sched->counts.slices++;
         if (state == FM_GUEST_DONE)
             drop_guest(task);
     }
+    sched->config.suspect->high = 0; /* no id has this */
     uint64_t used_ns = fm_clock_thread_cpu_ns() - sched->slice_cpu_ns;
     call->cpu_ns += used_ns;
     sched->pass_guest_ns += used_ns;
