@@ -91,6 +91,5 @@ const struct fm_limit_row *fm_limit_row_find(const char *name); /* NULL: no such
 #define FM_CALLS_LIST_SCAN_MAX 10000 /* calls that are looked at for a page */
 #define FM_CALLS_LIST_BYTES_MAX (8 * FM_MIB)   /* of texts and children's ids on a page */
 #define FM_CALLS_ROW_BYTES 512                 /* a call without contents, for the count */
-#define FM_CALLS_USER_BYTES_MAX (64 * FM_KIB)  /* settings of a user */
 #define FM_CALLS_CHECK_BYTES_MAX (16 * FM_MIB) /* a larger database is not read at start */
 #define FM_CALLS_WAL_BYTES (8 * FM_MIB)        /* of the log, then it is carried over */

@@ -1,6 +1,6 @@
 /* calls.h - asynchronous calls on disk: what must outlive the process.
  *
- *      <data>/calls.db, -wal, -shm          SQLite: one row a call, settings of users
+ *      <data>/calls.db, -wal, -shm          SQLite: one row a call
  *      <data>/blobs/<id>.<kind>.<random>    inputs, outputs, logs over `inline_bytes_max`
  *
  *      worker --- fm_calls_accept()... ---> [ waiting writes ] ---> writer: one transaction
@@ -98,11 +98,5 @@ struct fm_calls_open_call {
  * ends the walk.  Blocks: for the start, before the first write. */
 FM_MUST_CHECK int fm_calls_each_open(struct fm_calls *calls,
                                      int (*visit)(const struct fm_calls_open_call *call,
-                                                  void *data),
-                                     void *data, struct fm_error *error);
-
-/* The settings of every user, in the order of names.  Blocks as well. */
-FM_MUST_CHECK int fm_calls_each_user(struct fm_calls *calls,
-                                     int (*visit)(const char *name, const char *settings,
                                                   void *data),
                                      void *data, struct fm_error *error);

@@ -1,4 +1,4 @@
-/* calls_each.c - what the start hands on: calls that have not ended, settings of users.
+/* calls_each.c - what the start hands on: calls that have not ended.
  *
  * On a connection of its own, so that it does not matter whether the threads run already.
  *
@@ -33,14 +33,6 @@ static int visit_call(const struct fm_query *query,
     return visit(&call, data);
 }
 
-static int visit_user(const struct fm_query *query,
-                      int (*visit)(const char *name, const char *settings, void *data), void *data)
-{
-    const char *name = text_of(query, 0);
-    const char *settings = text_of(query, 1);
-    return name && settings ? visit(name, settings, data) : FM_ERR_NOMEM;
-}
-
 static int open_own(struct fm_calls *calls, struct fm_db *db, struct fm_error *error)
 {
     int code = SQLITE_OK;
@@ -72,27 +64,6 @@ int fm_calls_each_open(struct fm_calls *calls,
             (void)fm_db_error(error, &db, query.rc, "read");
         else if (row)
             failed = visit_call(&query, visit, data);
-    }
-    fm_query_end(&query);
-    fm_db_close(&db);
-    return failed;
-}
-
-int fm_calls_each_user(struct fm_calls *calls,
-                       int (*visit)(const char *name, const char *settings, void *data), void *data,
-                       struct fm_error *error)
-{
-    struct fm_db db = {0};
-    int failed = open_own(calls, &db, error);
-    if (failed)
-        return failed;
-    struct fm_query query = fm_query_begin(&db, FM_SQL_EACH_USER);
-    for (bool row = true; !failed && row;) {
-        failed = fm_query_row(&query, &row);
-        if (failed)
-            (void)fm_db_error(error, &db, query.rc, "read");
-        else if (row)
-            failed = visit_user(&query, visit, data);
     }
     fm_query_end(&query);
     fm_db_close(&db);

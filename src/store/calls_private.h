@@ -6,7 +6,7 @@
  *      inbox.c       what waits for a thread           blobs.c        contents that are files
  *      writer.c      transactions                      checkpoint.c   the log, carried over
  *      entries.c     new calls: accept, children       attempts.c     claim, finish
- *      changes.c     cancel, redrive, forget, users    found.c        what they share
+ *      changes.c     cancel, redrive, forget           found.c        what they share
  *      reader.c      what each read does
  */
 #pragma once

@@ -73,17 +73,7 @@ struct fm_calls_totals {
     uint64_t rows_open; /* of these, not ended */
 };
 
-/* The settings of a user.  FM_ERR_NOT_FOUND. */
-struct fm_calls_user_get {
-    struct fm_calls_read read;
-    const char *name;
-
-    char *settings; /* answer: from malloc */
-};
-
 void fm_calls_get(struct fm_calls *calls, struct fm_calls_get *get, struct fm_mailbox *home);
 void fm_calls_list(struct fm_calls *calls, struct fm_calls_list *list, struct fm_mailbox *home);
 void fm_calls_totals(struct fm_calls *calls, struct fm_calls_totals *totals,
                      struct fm_mailbox *home);
-void fm_calls_user_get(struct fm_calls *calls, struct fm_calls_user_get *get,
-                       struct fm_mailbox *home);

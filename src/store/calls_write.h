@@ -145,14 +145,6 @@ struct fm_calls_forget {
     uint64_t next_real_ns; /* the earliest keep_until that is left; 0: none */
 };
 
-/* Settings of a user, a text that is opaque here; NULL removes them.  FM_ERR_TOO_LARGE: over
- * FM_CALLS_USER_BYTES_MAX. */
-struct fm_calls_user_put {
-    struct fm_calls_write write;
-    const char *name;
-    const char *settings;
-};
-
 void fm_calls_accept(struct fm_calls *calls, struct fm_calls_accept *accept,
                      struct fm_mailbox *home);
 void fm_calls_claim(struct fm_calls *calls, struct fm_calls_claim *claim, struct fm_mailbox *home);
@@ -164,5 +156,3 @@ void fm_calls_redrive(struct fm_calls *calls, struct fm_calls_redrive *redrive,
                       struct fm_mailbox *home);
 void fm_calls_forget(struct fm_calls *calls, struct fm_calls_forget *forget,
                      struct fm_mailbox *home);
-void fm_calls_user_put(struct fm_calls *calls, struct fm_calls_user_put *put,
-                       struct fm_mailbox *home);

@@ -1,5 +1,4 @@
-/* changes.c - what happens to calls from outside: cancelled, redriven, forgotten; settings of
- * users.
+/* changes.c - what happens to calls from outside: cancelled, redriven, forgotten.
  *
  * An answer that shows the call is read before the change and then changed alike, so that nothing
  * can fail once the row is written but the transaction itself.
@@ -271,52 +270,4 @@ void fm_calls_forget(struct fm_calls *calls, struct fm_calls_forget *forget,
     forget->more = false;
     forget->next_real_ns = 0;
     fm_calls_write_ask(calls, &forget->write, &kind, home);
-}
-
-/* --- users ------------------------------------------------------------------------------------ */
-
-static struct fm_calls_user_put *put_of(struct fm_calls_write *write)
-{
-    return FM_CONTAINER_OF(write, struct fm_calls_user_put, write);
-}
-
-static int put_prepare(struct fm_calls *calls, struct fm_calls_write *write)
-{
-    (void)calls;
-    struct fm_calls_user_put *put = put_of(write);
-    FM_ASSERT(put->name[0] != '\0' && (!put->settings || put->settings[0] != '\0'));
-    size_t bytes = put->settings ? strlen(put->settings) : 0;
-    if (bytes > FM_CALLS_USER_BYTES_MAX)
-        return FM_ERR_TOO_LARGE;
-    write->bytes = bytes;
-    write->inline_bytes = bytes;
-    return 0;
-}
-
-static int put_apply(struct fm_calls *calls, struct fm_calls_write *write)
-{
-    struct fm_calls_user_put *put = put_of(write);
-    struct fm_query query =
-        fm_query_begin(&calls->writer, put->settings ? FM_SQL_USER_PUT : FM_SQL_USER_DELETE);
-    fm_query_text(&query, put->name);
-    if (put->settings)
-        fm_query_text(&query, put->settings);
-    return fm_query_run(&query);
-}
-
-static void put_undo(struct fm_calls_write *write)
-{
-    (void)write;
-}
-
-void fm_calls_user_put(struct fm_calls *calls, struct fm_calls_user_put *put,
-                       struct fm_mailbox *home)
-{
-    static const struct fm_calls_kind kind = {
-        .lane = FM_LANE_OTHERS,
-        .prepare = put_prepare,
-        .apply = put_apply,
-        .undo = put_undo,
-    };
-    fm_calls_write_ask(calls, &put->write, &kind, home);
 }

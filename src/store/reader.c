@@ -256,7 +256,7 @@ void fm_calls_list(struct fm_calls *calls, struct fm_calls_list *list, struct fm
     fm_calls_read_ask(calls, &list->read, &question, home);
 }
 
-/* --- totals, users ---------------------------------------------------------------------------- */
+/* --- totals ----------------------------------------------------------------------------------- */
 
 static bool ask_totals(struct fm_calls *calls, struct fm_calls_read *read)
 {
@@ -284,28 +284,6 @@ void fm_calls_totals(struct fm_calls *calls, struct fm_calls_totals *totals,
     totals->bytes = 0;
     totals->rows_open = 0;
     fm_calls_read_ask(calls, &totals->read, &question, home);
-}
-
-static bool ask_user(struct fm_calls *calls, struct fm_calls_read *read)
-{
-    struct fm_calls_user_get *get = FM_CONTAINER_OF(read, struct fm_calls_user_get, read);
-    bool row = false;
-    struct fm_query query = fm_query_begin(&calls->reader, FM_SQL_USER_GET);
-    fm_query_text(&query, get->name);
-    int failed = fm_query_row(&query, &row);
-    if (!failed)
-        failed = row ? fm_rows_text(&query, 0, &get->settings) : FM_ERR_NOT_FOUND;
-    fm_query_end(&query);
-    read->error = failed;
-    return false;
-}
-
-void fm_calls_user_get(struct fm_calls *calls, struct fm_calls_user_get *get,
-                       struct fm_mailbox *home)
-{
-    static const struct fm_calls_question question = {.ask = ask_user};
-    get->settings = NULL;
-    fm_calls_read_ask(calls, &get->read, &question, home);
 }
 
 /* --- turns ------------------------------------------------------------------------------------ */

@@ -3,8 +3,7 @@
  * One row a call, with its small contents at the end, where reading the rest does not touch them.
  * Rows have numbers (rowid): a row with its contents is too large for a table that is its own index
  * (WITHOUT ROWID), whose inner pages hold whole rows; and the numbers are the order of acceptance,
- * in which the unfinished are handed back to the queue.  Users are names with a text: there the
- * table is the index.
+ * in which the unfinished are handed back to the queue.
  *
  *   status      0 queued, 1 running, 2 succeeded, 3 failed, 4 cancelled, 5 dead
  *   cancelled   1: running, and is to end as cancelled
@@ -47,8 +46,7 @@ static const char *const steps[FM_CALLS_VERSION] = {
     "CREATE UNIQUE INDEX calls_key ON calls(user, function, key) WHERE key IS NOT NULL;"
     "CREATE TABLE totals(rows INTEGER NOT NULL, rows_open INTEGER NOT NULL, "
     "bytes INTEGER NOT NULL);"
-    "INSERT INTO totals VALUES(0, 0, 0);"
-    "CREATE TABLE users(name TEXT PRIMARY KEY, settings TEXT NOT NULL) WITHOUT ROWID;",
+    "INSERT INTO totals VALUES(0, 0, 0);",
 };
 
 bool fm_schema_damage(int sqlite_code)

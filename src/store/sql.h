@@ -52,9 +52,6 @@
     X(ENDED, "SELECT seq, keep_until, bytes, input_file, output_file, log_file FROM calls "        \
         "WHERE keep_until IS NOT NULL ORDER BY keep_until LIMIT 1")                                \
     X(DELETE, "DELETE FROM calls WHERE seq = ?")                                                   \
-    X(USER_PUT, "INSERT INTO users(name, settings) VALUES(?, ?) "                                  \
-        "ON CONFLICT(name) DO UPDATE SET settings = excluded.settings")                            \
-    X(USER_DELETE, "DELETE FROM users WHERE name = ?")                                             \
     /* --- at the start */                                                                         \
     X(STRIKE, "UPDATE calls SET strikes = strikes + 1 WHERE id = ? AND status = 1")                \
     X(INTERRUPTED, "SELECT seq, cancelled, bytes FROM calls WHERE keep_until IS NULL AND status = 1") \
@@ -74,15 +71,13 @@
     X(FILES, "SELECT input_file, output_file, log_file FROM calls WHERE id = ?")                   \
     X(EACH_OPEN, "SELECT id, parent, user, function, version, created, run_at, input_bytes, "      \
         "attempt, attempts_max, strikes, depth FROM calls WHERE keep_until IS NULL ORDER BY seq")  \
-    X(EACH_USER, "SELECT name, settings FROM users ORDER BY name")                                 \
     /* --- the reader's */                                                                         \
     X(GET, "SELECT " FM_SQL_RECORD ", CASE WHEN ? THEN input END, CASE WHEN ? THEN output END, "   \
         "CASE WHEN ? THEN log END FROM calls WHERE id = ?")                                        \
     X(BY_SEQ, "SELECT " FM_SQL_RECORD " FROM calls WHERE seq = ?")                                 \
     X(SCAN_ALL, "SELECT seq, id, function, status FROM calls WHERE id < ? ORDER BY id DESC")       \
     X(SCAN_USER, "SELECT seq, id, function, status FROM calls WHERE id < ? AND user = ? "          \
-        "ORDER BY id DESC")                                                                        \
-    X(USER_GET, "SELECT settings FROM users WHERE name = ?")
+        "ORDER BY id DESC")
 /* clang-format on */
 
 enum fm_sql {

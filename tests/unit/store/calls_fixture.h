@@ -251,11 +251,9 @@ WRITE_AND_WAIT(finish)
 WRITE_AND_WAIT(cancel)
 WRITE_AND_WAIT(redrive)
 WRITE_AND_WAIT(forget)
-WRITE_AND_WAIT(user_put)
 READ_AND_WAIT(get)
 READ_AND_WAIT(list)
 READ_AND_WAIT(totals)
-READ_AND_WAIT(user_get)
 
 /* --- calls ------------------------------------------------------------------------------------ */
 

@@ -233,7 +233,7 @@ static void damaged_with_log(void **state)
     make_store();
     open_calls();
     (void)accepted("simon", "echo", "only in the log");
-    int64_t page = sql_number("SELECT rootpage FROM sqlite_schema WHERE name = 'users'");
+    int64_t page = sql_number("SELECT rootpage FROM sqlite_schema WHERE name = 'calls_key'");
     uint8_t *db = read_whole("calls.db", &db_bytes);
     uint8_t *wal = read_whole("calls.db-wal", &wal_bytes);
     close_calls();

@@ -269,17 +269,6 @@ static bool there_forget(void)
     return number_of("1") == 0;
 }
 
-static int run_put(void)
-{
-    struct fm_calls_user_put put = {.name = "simon", .settings = "{}"};
-    return RUN(user_put, put);
-}
-
-static bool there_put(void)
-{
-    return sql_number("SELECT count(*) FROM users") == 1;
-}
-
 static const struct step steps[] = {
     {"accept", ready_none, run_accept, there_accept},
     {"key", ready_key, run_key, there_accept},
@@ -289,7 +278,6 @@ static const struct step steps[] = {
     {"cancel running", ready_running, run_cancel, there_cancel},
     {"redrive", ready_dead, run_redrive, there_redrive},
     {"forget", ready_dead, run_forget, there_forget},
-    {"put", ready_none, run_put, there_put},
 };
 
 static void clear(void)
@@ -453,15 +441,7 @@ static int read_all(void)
         return failed;
     struct fm_calls_totals totals = {.read.on_done = on_read_one};
     fm_calls_totals(fixture.calls, &totals, home());
-    failed = turn_read(&totals.read);
-    if (failed)
-        return failed;
-    struct fm_calls_user_get user = {.name = "simon", .read.on_done = on_read_one};
-    fm_calls_user_get(fixture.calls, &user, home());
-    failed = turn_read(&user.read);
-    assert_int_equal(user.settings != NULL, failed == 0);
-    free(user.settings);
-    return failed;
+    return turn_read(&totals.read);
 }
 
 static void reading_fails(void **state)
@@ -471,7 +451,6 @@ static void reading_fails(void **state)
     for (bool struck = true; struck; nth++) {
         must_open_idle();
         target = make(false, NULL);
-        assert_int_equal(run_put(), 0);
         vfs_fail(nth, false, false);
         int failed = read_all();
         struck = vfs_disarm();
@@ -522,7 +501,6 @@ static void memory_fails_at_start(void **state)
     enum { STRIDE = 7 }; /* a start takes thousands; which of them, differs from run to run */
     must_open_idle();
     target = make(false, NULL);
-    assert_int_equal(run_put(), 0);
     fixture.calls = fm_calls_free(fixture.calls);
     long nth = 1;
     for (bool struck = true; struck; nth += nth < 200 ? 1 : STRIDE) {
@@ -550,7 +528,6 @@ static void memory_fails_at_reading(void **state)
     (void)state;
     must_open_idle();
     target = make(false, "key");
-    assert_int_equal(run_put(), 0);
     long nth = 1;
     for (bool struck = true; struck; nth++) {
         torture_fail_nth(nth);

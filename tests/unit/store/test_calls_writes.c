@@ -961,53 +961,6 @@ static void forget_at_most(void **state)
     }
 }
 
-/* --- users ------------------------------------------------------------------------------------ */
-
-static int put(const char *name, const char *settings)
-{
-    struct fm_calls_user_put one = {.name = name, .settings = settings};
-    return do_user_put(&one);
-}
-
-static void users(void **state)
-{
-    (void)state;
-    struct fm_calls_user_get get = {.name = "simon"};
-    assert_int_equal(do_user_get(&get), FM_ERR_NOT_FOUND);
-    assert_null(get.settings);
-    assert_int_equal(put("simon", "{\"weight\": 1}"), 0);
-    assert_int_equal(put("simon", "{\"weight\": 2}"), 0);
-    assert_int_equal(put("tom", "{}"), 0);
-    assert_int_equal(do_user_get(&get), 0);
-    assert_string_equal(get.settings, "{\"weight\": 2}");
-    free(get.settings);
-    reopen_calls();
-    assert_int_equal(do_user_get(&get), 0);
-    assert_string_equal(get.settings, "{\"weight\": 2}");
-    free(get.settings);
-    assert_int_equal(put("simon", NULL), 0);
-    assert_int_equal(put("simon", NULL), 0);
-    assert_int_equal(do_user_get(&get), FM_ERR_NOT_FOUND);
-    get.name = "tom";
-    assert_int_equal(do_user_get(&get), 0);
-    free(get.settings);
-}
-
-static void user_limits(void **state)
-{
-    (void)state;
-    char *settings = malloc(FM_CALLS_USER_BYTES_MAX + 2);
-    assert_non_null(settings);
-    memset(settings, 'x', FM_CALLS_USER_BYTES_MAX + 2);
-    for (int extra = -1; extra <= 1; extra++) {
-        size_t bytes = (size_t)((int64_t)FM_CALLS_USER_BYTES_MAX + extra);
-        settings[bytes] = '\0';
-        assert_int_equal(put("simon", settings), extra > 0 ? FM_ERR_TOO_LARGE : 0);
-        settings[bytes] = 'x';
-    }
-    free(settings);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1046,8 +999,6 @@ int main(void)
         CALLS_TEST(forget_by_rows),
         CALLS_TEST(forget_by_bytes),
         CALLS_TEST(forget_at_most),
-        CALLS_TEST(users),
-        CALLS_TEST(user_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
