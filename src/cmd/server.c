@@ -302,8 +302,10 @@ static void deliver_rest(struct fm_server *server)
             fm_loop_pass(server->workers[i].loop, 0);
 }
 
-/* In this order: nobody starts anything more; what threads do ends, soon; what they had to say is
- * heard; then the parts go, users before what they use. */
+/* In this order: nobody starts anything more; calls that are with other workers come home; clients'
+ * calls are cancelled, and asynchronous ones broken off, whose rows are written again; what calls
+ * had started, and nobody waits for now, ends; what threads do ends, soon, the store's last writes
+ * among it; what they had to say is heard; then the parts go, users before what they use. */
 static void server_done(struct fm_server *server)
 {
     join_workers(server);
@@ -314,6 +316,8 @@ static void server_done(struct fm_server *server)
         fm_http_close(server->workers[i].http);
     for (unsigned i = 0; i < server->workers_count; i++)
         fm_queue_stop(server->workers[i].queue);
+    for (unsigned i = 0; i < server->workers_count; i++)
+        fm_sched_reap(server->workers[i].sched);
     fm_deployer_stop(server->deployer);
     fm_compile_client_stop(server->compiler);
     fm_pool_stop(server->builds);

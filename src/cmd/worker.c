@@ -102,6 +102,7 @@ static int make_queue(struct fm_worker *worker, uint32_t slots)
         .sched = worker->sched,
         .calls = server->calls,
         .recent = worker->recent,
+        .under_way = &worker->under_way,
         .calls_max = (uint32_t)config->records,
         .running_max = running_max(slots),
         .inputs_bytes_max = config->records_bytes,
@@ -133,6 +134,7 @@ static int make_parts(struct fm_worker *worker, volatile struct fm_id *suspect,
         .users = server->users,
         .peers = server->peers,
         .recent = worker->recent,
+        .under_way = &worker->under_way,
         .suspect = suspect,
         .calls_max =
             (uint32_t)(config->slots / workers + (worker->index < config->slots % workers)),
@@ -152,6 +154,7 @@ static int make_parts(struct fm_worker *worker, volatile struct fm_id *suspect,
         .loop = worker->loop,
         .sched = worker->sched,
         .queue = worker->queue,
+        .under_way = &worker->under_way,
         .calls = server->calls,
         .functions = server->functions,
         .deployer = server->deployer,
@@ -177,6 +180,7 @@ int fm_worker_init(struct fm_worker *worker, struct fm_server *server, unsigned 
     worker->drain_message.on_message = on_drain;
     worker->stop_message.on_message = on_stop;
     atomic_init(&worker->closed, 0);
+    fm_under_way_init(&worker->under_way);
     if (pthread_mutex_init(&worker->counts_mutex, NULL) != 0)
         return fm_error_set(error, FM_ERR_NOMEM, "out of memory");
     int failed = make_parts(worker, suspect, error);
@@ -191,6 +195,7 @@ void fm_worker_done(struct fm_worker *worker)
     worker->http = fm_http_free(worker->http);
     worker->queue = fm_queue_free(worker->queue);
     worker->sched = fm_sched_free(worker->sched);
+    fm_under_way_done(&worker->under_way);
     worker->recent = fm_recent_free(worker->recent);
     worker->loop = fm_loop_free(worker->loop);
     (void)pthread_mutex_destroy(&worker->counts_mutex); /* not held */

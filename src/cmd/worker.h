@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "base/error.h"
+#include "call/under_way.h"
 #include "http/http.h"
 #include "loop/mailbox.h"
 #include "queue/queue.h"
@@ -28,6 +29,7 @@ struct fm_worker {
     struct fm_server *server;
     struct fm_loop *loop;
     struct fm_recent *recent;
+    struct fm_under_way under_way;
     struct fm_sched *sched;
     struct fm_queue *queue;
     struct fm_http *http;

@@ -15,7 +15,7 @@
  * on the rest being run.  A client that left does not change that; the call has succeeded.
  *
  * A call that ended is remembered (call/recent.h); one that is put aside can be found and cancelled
- * by others (queue.h).
+ * by others (call/under_way.h).
  *
  * Threading: the worker's. */
 #include <stdio.h>
@@ -116,7 +116,7 @@ static void complete(struct fm_request *request, const struct fm_queue_chains *c
     static const struct fm_error none;
     fm_sched_remember(request->http->config.sched, request->call, chains ? &chains->error : NULL,
                       chains ? chains->children : NULL, chains ? chains->children_count : 0);
-    fm_queue_sync_end(request->http->config.queue, &request->sync);
+    fm_under_way_end(request->http->config.under_way, &request->under_way);
     if (!request->client) {
         free_call(request);
         fm_request_free(request);
@@ -217,7 +217,7 @@ static void run(struct fm_request *request)
     call->owner = request;
     call->on_done = on_call_done;
     if (fm_sched_submit(sched, call) == FM_SUBMIT_LATER)
-        fm_queue_sync_begin(request->http->config.queue, &request->sync, call);
+        fm_under_way_begin(request->http->config.under_way, &request->under_way, call);
     else
         on_call_done(call);
     if (!request->call_ended || request->chaining)

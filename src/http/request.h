@@ -6,9 +6,9 @@
 #include <microhttpd.h>
 
 #include "base/buffer.h"
+#include "call/under_way.h"
 #include "http/client.h"
 #include "http/target.h"
-#include "queue/ask.h"
 
 struct fm_accepting;
 struct fm_ask;
@@ -95,7 +95,7 @@ struct fm_request {
     uint64_t function_pass;
     struct fm_call *call; /* these are the handler's */
     bool call_ended;      /* until then the call may be another worker's */
-    struct fm_queue_sync sync;
+    struct fm_under_way_call under_way;
     struct fm_chaining *chaining;
     struct fm_put *put;
     struct fm_removal *removal;

@@ -8,7 +8,9 @@
  * transactions, so that a race with the call's end has one winner.  What follows from it here, for
  * an entry that waits or runs, comes after.
  *
- * A synchronous call is known to nobody but its worker, so that is asked first.
+ * A call that is not on disk (a synchronous one, or one that a call has started) is known to nobody
+ * but its worker, so that is asked first.  Its cancellation is answered when it has ended: it may
+ * be with another worker just then, and end a little later.
  *
  * Threading: each step on the thread that the picture says. */
 #include <stdlib.h>
@@ -17,6 +19,7 @@
 #include "base/clock.h"
 #include "call/call.h"
 #include "call/function.h"
+#include "call/under_way.h"
 #include "queue/private.h"
 #include "sched/sched.h"
 
@@ -45,7 +48,7 @@ static void answer(struct fm_queue_ask *ask, int error)
     fm_mailbox_post(ask->asker, &ask->message);
 }
 
-/* --- synchronous calls ------------------------------------------------------------------------ */
+/* --- calls that are not on disk --------------------------------------------------------------- */
 
 static int copy_running(const struct fm_call *call, struct fm_call_record *ret_record)
 {
@@ -54,26 +57,55 @@ static int copy_running(const struct fm_call *call, struct fm_call_record *ret_r
     return fm_call_record_copy(&lent, ret_record);
 }
 
-static void recall(struct fm_queue *queue, struct fm_queue_ask *ask)
+static struct fm_under_way_call *under_way(const struct fm_queue *queue, const struct fm_id *id)
 {
-    struct fm_queue_sync *sync = fm_sync_find(queue, &ask->id);
-    answer(ask, sync ? copy_running(sync->call, &ask->record)
-                     : fm_recent_get(queue->config.recent, &ask->id, &ask->record, &ask->log));
+    return fm_under_way_find(queue->config.under_way, id);
 }
 
-/* False: there is no such synchronous call. */
+static void recall(struct fm_queue *queue, struct fm_queue_ask *ask)
+{
+    struct fm_under_way_call *entry = under_way(queue, &ask->id);
+    answer(ask, entry ? copy_running(entry->call, &ask->record)
+                      : fm_recent_get(queue->config.recent, &ask->id, &ask->record, &ask->log));
+}
+
+/* False: memory has no such call. */
 static bool cancel_sync(struct fm_queue *queue, struct fm_queue_ask *ask)
 {
-    struct fm_queue_sync *sync = fm_sync_find(queue, &ask->id);
-    if (sync)
-        fm_sched_cancel(queue->config.sched, sync->call, FM_ERR_CANCELLED);
-    sync = fm_sync_find(queue, &ask->id); /* it may have ended at once */
-    int failed = sync ? copy_running(sync->call, &ask->record)
-                      : fm_recent_get(queue->config.recent, &ask->id, &ask->record, NULL);
+    struct fm_under_way_call *entry = under_way(queue, &ask->id);
+    if (entry) {
+        fm_list_push_back(&entry->cancels, &ask->link);
+        fm_sched_cancel(queue->config.sched, entry->call, FM_ERR_CANCELLED);
+        return true; /* on_end() answers, perhaps already has */
+    }
+    int failed = fm_recent_get(queue->config.recent, &ask->id, &ask->record, NULL);
     if (failed == FM_ERR_NOT_FOUND)
         return false;
     answer(ask, failed);
     return true;
+}
+
+static void on_end(void *data, struct fm_under_way_call *entry)
+{
+    struct fm_queue *queue = data;
+    struct fm_list *link = NULL;
+    fm_waits_over(&entry->waits);
+    while ((link = fm_list_pop_front(&entry->cancels)) != NULL) {
+        struct fm_queue_ask *ask = FM_LIST_ENTRY(link, struct fm_queue_ask, link);
+        answer(ask, fm_recent_get(queue->config.recent, &ask->id, &ask->record, NULL));
+    }
+}
+
+void fm_ask_under_way(struct fm_queue *queue)
+{
+    queue->config.under_way->data = queue;
+    queue->config.under_way->on_end = on_end;
+}
+
+void fm_ask_stop(struct fm_queue *queue)
+{
+    FM_ASSERT(!fm_under_way_next(queue->config.under_way, NULL));
+    queue->config.under_way->on_end = NULL;
 }
 
 /* --- cancelling ------------------------------------------------------------------------------- */
@@ -209,6 +241,7 @@ void fm_queue_ask(struct fm_queue *queue, struct fm_queue_ask *ask)
     ask->error = 0;
     ask->record = (struct fm_call_record){0};
     ask->log = NULL;
+    fm_list_init(&ask->link);
     ask->asker = mailbox_of(queue);
     ask->target = home_of(queue, &ask->id);
     ask->message.on_message = on_question;
@@ -251,11 +284,11 @@ static void on_wait(struct fm_message *message)
     struct fm_queue_wait *wait = FM_CONTAINER_OF(message, struct fm_queue_wait, message);
     struct fm_queue *queue = wait->target;
     struct fm_queue_entry *entry = fm_entry_find(queue, &wait->id);
-    struct fm_queue_sync *sync = entry ? NULL : fm_sync_find(queue, &wait->id);
+    struct fm_under_way_call *other = entry ? NULL : under_way(queue, &wait->id);
     if (entry)
         fm_list_push_back(&entry->waits, &wait->link);
-    else if (sync)
-        fm_list_push_back(&sync->waits, &wait->link);
+    else if (other)
+        fm_list_push_back(&other->waits, &wait->link);
     else
         wait_over(wait);
 }

@@ -1,5 +1,5 @@
 /* ask.h - the way to every call that somebody asks for by its id: asynchronous ones that have not
- * ended, and synchronous ones, under way or remembered.
+ * ended, and others (synchronous, or started by a call), under way or remembered.
  *
  * What has ended on disk is not here: that is read from the store (store/calls_read.h).
  *
@@ -8,31 +8,14 @@
 #pragma once
 
 #include "base/list.h"
-#include "base/map.h"
 #include "queue/queue.h"
-
-/* --- synchronous calls ------------------------------------------------------------------------ */
-
-/* A synchronous call that goes on by itself, so that it can be found, waited for and cancelled
- * until it ends.  Embedded in whatever owns the call.  Without memory it cannot be found. */
-struct fm_queue_sync {
-    struct fm_call *call;
-
-    struct fm_map_node node; /* private */
-    struct fm_list waits;
-    bool known;
-};
-
-void fm_queue_sync_begin(struct fm_queue *queue, struct fm_queue_sync *sync, struct fm_call *call);
-
-/* The call is DONE and was remembered (fm_recent_add()): tells those who wait. */
-void fm_queue_sync_end(struct fm_queue *queue, struct fm_queue_sync *sync);
 
 /* --- questions, from any worker to a call's home ---------------------------------------------- */
 
 enum fm_queue_verb {
     FM_QUEUE_RECALL,  /* what memory has of a synchronous call */
-    FM_QUEUE_CANCEL,  /* ends it, if it has not ended; any call */
+    FM_QUEUE_CANCEL,  /* ends it, if it has not ended; any call.  Answered when that is on disk or,
+                         of a call that is not there, when it has ended */
     FM_QUEUE_REDRIVE, /* DEAD -> QUEUED.  FM_ERR_CONFLICT: it is not DEAD.  FM_ERR_BUSY */
 };
 
@@ -52,7 +35,7 @@ struct fm_queue_ask {
         struct fm_calls_cancel cancel;
         struct fm_calls_redrive redrive;
     };
-    struct fm_queue_entry *entry;
+    struct fm_list link; /* in fm_under_way_call.cancels */
 };
 
 void fm_queue_ask(struct fm_queue *queue, struct fm_queue_ask *ask);

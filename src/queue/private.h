@@ -72,7 +72,6 @@ struct fm_queue_batch {
 struct fm_queue {
     struct fm_queue_config config;
     struct fm_map entries; /* by id */
-    struct fm_map sync;    /* fm_queue_sync.node, by id */
     struct fm_ready ready;
     struct fm_id_generator ids;
     struct fm_message wake; /* to ourselves: there may be something to start */
@@ -160,8 +159,11 @@ void fm_forget_note(struct fm_queue *queue, uint64_t keep_until_real_ns);
 
 /* --- sync.c ----------------------------------------------------------------------------------- */
 
-struct fm_queue_sync *fm_sync_find(struct fm_queue *queue, const struct fm_id *id);
-
 /* What is known of a call that has not ended; texts are on loan. */
 void fm_sync_lend(const struct fm_call *call, struct fm_call_record *ret_record);
-void fm_waits_over(struct fm_list *waits); /* tells all of them */
+
+/* --- ask.c ------------------------------------------------------------------------------------ */
+
+void fm_waits_over(struct fm_list *waits);     /* tells all of them */
+void fm_ask_under_way(struct fm_queue *queue); /* hears of the ends of calls in that table */
+void fm_ask_stop(struct fm_queue *queue);

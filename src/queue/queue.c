@@ -30,7 +30,7 @@ int fm_queue_new(const struct fm_queue_config *config, struct fm_queue **ret_que
         return FM_ERR_NOMEM;
     queue->config = *config;
     fm_map_init(&queue->entries);
-    fm_map_init(&queue->sync);
+    fm_ask_under_way(queue);
     fm_ready_init(&queue->ready, config->loop, config->running_max);
     queue->ready.on_open = on_open;
     fm_disk_init(queue);
@@ -110,7 +110,8 @@ struct fm_queue *fm_queue_free(struct fm_queue *queue)
 {
     if (!queue)
         return NULL;
-    FM_ASSERT(!queue->wake_posted && !queue->forgetting && queue->sync.count == 0);
+    FM_ASSERT(!queue->wake_posted && !queue->forgetting);
+    fm_ask_stop(queue);
     queue->draining = true;
     queue->stopped = true;
     struct fm_map_node *node = NULL;
@@ -118,7 +119,6 @@ struct fm_queue *fm_queue_free(struct fm_queue *queue)
         fm_entry_free(FM_CONTAINER_OF(node, struct fm_queue_entry, node));
     fm_disk_stop(queue);
     fm_ready_done(&queue->ready);
-    fm_map_done(&queue->sync);
     fm_map_done(&queue->entries);
     free(queue);
     return NULL;

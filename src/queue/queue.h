@@ -27,18 +27,20 @@ struct fm_loop;
 struct fm_queue; /* one worker's; opaque */
 struct fm_queue_batch;
 struct fm_sched;
+struct fm_under_way;
 
 struct fm_queue_config {
     unsigned worker;
     struct fm_loop *loop;
     struct fm_sched *sched;
-    struct fm_calls *calls;    /* shared by all workers */
-    struct fm_recent *recent;  /* of this worker */
-    uint32_t calls_max;        /* that have not ended; more are FM_ERR_BUSY */
-    uint32_t running_max;      /* claimed at once; at least 1 */
-    uint64_t inputs_bytes_max; /* in memory; the others wait on disk */
-    uint64_t retention_ns_max; /* however long a function's limit is */
-    uint64_t stored_rows_max;  /* on disk; of calls that have ended the oldest go */
+    struct fm_calls *calls;         /* shared by all workers */
+    struct fm_recent *recent;       /* of this worker */
+    struct fm_under_way *under_way; /* the same; those who wait are ours */
+    uint32_t calls_max;             /* that have not ended; more are FM_ERR_BUSY */
+    uint32_t running_max;           /* claimed at once; at least 1 */
+    uint64_t inputs_bytes_max;      /* in memory; the others wait on disk */
+    uint64_t retention_ns_max;      /* however long a function's limit is */
+    uint64_t stored_rows_max;       /* on disk; of calls that have ended the oldest go */
     uint64_t stored_bytes_max;
     struct fm_queue *const *all; /* of all workers, by index; filled in before the loops start */
     unsigned all_count;

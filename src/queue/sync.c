@@ -1,8 +1,5 @@
-/* sync.c - synchronous calls as others see them: found by id while they run, and listed together
- * with those that have ended (call/recent.h).
- *
- * A call that ends within its request is never in here: nobody could ask in between.  So the map
- * costs only those that wait or run for longer than one turn.
+/* sync.c - calls that are not on disk as others see them: those under way (call/under_way.h),
+ * listed together with those that have ended (call/recent.h).
  *
  * A list is asked of one worker after the other.  Each adds what fits and keeps the latest `limit`,
  * in a heap whose top is the oldest, so that a worker with a hundred thousand calls copies few of
@@ -15,33 +12,11 @@
 #include "base/clock.h"
 #include "call/call.h"
 #include "call/function.h"
+#include "call/under_way.h"
 #include "queue/private.h"
 #include "sched/sched.h"
 
 /* --- under way -------------------------------------------------------------------------------- */
-
-void fm_queue_sync_begin(struct fm_queue *queue, struct fm_queue_sync *sync, struct fm_call *call)
-{
-    sync->call = call;
-    fm_list_init(&sync->waits);
-    sync->known =
-        fm_map_put(&queue->sync, &sync->node, (const char *)&call->id, sizeof(call->id)) == 0;
-}
-
-void fm_queue_sync_end(struct fm_queue *queue, struct fm_queue_sync *sync)
-{
-    if (!sync->known)
-        return;
-    fm_map_remove(&queue->sync, &sync->node);
-    sync->known = false;
-    fm_waits_over(&sync->waits);
-}
-
-struct fm_queue_sync *fm_sync_find(struct fm_queue *queue, const struct fm_id *id)
-{
-    struct fm_map_node *node = fm_map_get(&queue->sync, (const char *)id, sizeof(*id));
-    return node ? FM_CONTAINER_OF(node, struct fm_queue_sync, node) : NULL;
-}
 
 static char *lend(const char *text)
 {
@@ -72,6 +47,10 @@ void fm_sync_lend(const struct fm_call *call, struct fm_call_record *ret_record)
         .input_bytes = call->input_bytes,
         .cancelled = now.cancelled,
     };
+    if (!call->pinned)
+        return; /* it has started none, and may be with another worker */
+    ret_record->children = call->children;
+    ret_record->children_count = call->children_count;
 }
 
 /* --- lists ------------------------------------------------------------------------------------ */
@@ -154,10 +133,10 @@ static void on_list(struct fm_message *message)
 {
     struct fm_queue_list *list = FM_CONTAINER_OF(message, struct fm_queue_list, message);
     struct fm_queue *queue = list->target;
-    struct fm_map_node *node = NULL;
-    while ((node = fm_map_next(&queue->sync, node)) != NULL) {
+    struct fm_under_way_call *entry = NULL;
+    while ((entry = fm_under_way_next(queue->config.under_way, entry)) != NULL) {
         struct fm_call_record lent;
-        fm_sync_lend(FM_CONTAINER_OF(node, struct fm_queue_sync, node)->call, &lent);
+        fm_sync_lend(entry->call, &lent);
         if (fm_recent_fits(&list->filter, &lent))
             add(&lent, list);
     }

@@ -60,6 +60,7 @@
 
 #include "base/clock.h"
 #include "base/name.h"
+#include "call/under_way.h"
 
 #define COPY_BYTES_MAX (64 * FM_KIB) /* of an output; larger ones are taken over instead */
 #define FREE_AT_ONCE_MAX 100         /* ended children of a parent that ends */
@@ -70,7 +71,8 @@ struct child {
     struct fm_children *set;
     struct fm_call *call; /* NULL once it has ended */
     uint8_t *input;
-    struct fm_list link; /* in set->under_way */
+    struct fm_list link;            /* in set->under_way */
+    struct fm_under_way_call known; /* to those who ask for it by id */
 };
 
 struct fm_children {
@@ -195,6 +197,8 @@ static void child_over(struct child *child, const struct fm_sched_chains *chains
     struct fm_call *call = child->call;
     fm_sched_remember(sched, call, chains ? &chains->error : NULL, chains ? chains->children : NULL,
                       chains ? chains->children_count : 0);
+    if (sched->config.under_way)
+        fm_under_way_end(sched->config.under_way, &child->known);
     fm_list_remove(&child->link);
     drop_input(child);
     if (set->parent)
@@ -354,6 +358,8 @@ static int64_t start(struct fm_call *call, const char *name, size_t name_length,
     set->children[set->count++] = child;
     set->running++;
     fm_list_push_back(&set->under_way, &child->link);
+    if (sched->config.under_way)
+        fm_under_way_begin(sched->config.under_way, &child->known, child->call);
     fm_call_child_add(call, id);
     return set->count;
 }

@@ -717,6 +717,11 @@ void fm_sched_recall(struct fm_sched *sched)
     fm_handover_recall(sched);
 }
 
+void fm_sched_reap(struct fm_sched *sched)
+{
+    fm_children_reap(sched, true);
+}
+
 void fm_sched_counts(const struct fm_sched *sched, struct fm_sched_counts *ret_counts)
 {
     *ret_counts = sched->counts;

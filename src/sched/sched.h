@@ -24,6 +24,7 @@ struct fm_peers;
 struct fm_recent;
 struct fm_sched; /* opaque */
 struct fm_ticker;
+struct fm_under_way;
 struct fm_users;
 
 /* The last byte of a call's id names the worker that has it. */
@@ -44,15 +45,16 @@ struct fm_sched_config {
     unsigned worker;  /* index; also in the ids of its calls */
     unsigned workers; /* how many there are */
     struct fm_loop *loop;
-    struct fm_modules *modules; /* shared by all workers */
-    struct fm_ticker *ticker;   /* the same */
-    struct fm_engine *engine;   /* the same; NULL: its call stacks are not trimmed */
-    struct fm_users *users;     /* the same; NULL: the worker is alone and has its own */
-    struct fm_peers *peers;     /* the same: balance.h; NULL: calls stay where they are made */
-    struct fm_recent *recent;   /* of this worker; NULL: nothing is remembered */
-    uint32_t calls_max;         /* sandboxes of this worker at once */
-    uint32_t queue_max;         /* calls waiting for one; more are FM_ERR_BUSY */
-    uint32_t await_depth;       /* calls that may wait for one another; as many sandboxes more */
+    struct fm_modules *modules;     /* shared by all workers */
+    struct fm_ticker *ticker;       /* the same */
+    struct fm_engine *engine;       /* the same; NULL: its call stacks are not trimmed */
+    struct fm_users *users;         /* the same; NULL: the worker is alone and has its own */
+    struct fm_peers *peers;         /* the same: balance.h; NULL: calls stay where they are made */
+    struct fm_recent *recent;       /* of this worker; NULL: nothing is remembered */
+    struct fm_under_way *under_way; /* the same; for calls that calls have started; NULL: none */
+    uint32_t calls_max;             /* sandboxes of this worker at once */
+    uint32_t queue_max;             /* calls waiting for one; more are FM_ERR_BUSY */
+    uint32_t await_depth; /* calls that may wait for one another; as many sandboxes more */
 
     /* Where the id of the call whose guest runs is noted, for whoever looks at it after a crash;
      * all 0 in between.  NULL: nobody will. */
@@ -158,6 +160,9 @@ bool fm_sched_drained(const struct fm_sched *sched);
 /* The threads have ended: what this worker has of others goes home, with the messages that are
  * delivered next.  For all workers, before their calls are cancelled. */
 void fm_sched_recall(struct fm_sched *sched);
+
+/* Ends at once what the following turns would end bit by bit: calls whose parents have ended. */
+void fm_sched_reap(struct fm_sched *sched);
 
 struct fm_sched_counts {
     uint64_t submitted;

@@ -29,6 +29,7 @@
 #include "base/clock.h"
 #include "call/call.h"
 #include "call/function.h"
+#include "call/under_way.h"
 #include "http/http.h"
 #include "loop/loop.h"
 #include "loop/pool.h"
@@ -257,7 +258,7 @@ static size_t list_disk_count;
 static struct fm_id list_disk_next;
 static struct fm_call_record *list_memory;
 static size_t list_memory_count;
-static unsigned syncs; /* known now */
+static struct fm_under_way under_way;
 
 int fm_queue_submit(struct fm_queue *queue, struct fm_queue_submit *submit, struct fm_error *error)
 {
@@ -302,21 +303,6 @@ static void finish_chains(void)
     else
         chains_started++;
     chains->on_done(chains);
-}
-
-void fm_queue_sync_begin(struct fm_queue *queue, struct fm_queue_sync *sync, struct fm_call *call)
-{
-    (void)queue;
-    sync->call = call;
-    sync->known = true;
-    syncs++;
-}
-
-void fm_queue_sync_end(struct fm_queue *queue, struct fm_queue_sync *sync)
-{
-    (void)queue;
-    syncs -= sync->known;
-    sync->known = false;
 }
 
 void fm_sched_remember(struct fm_sched *sched, const struct fm_call *call,
@@ -492,7 +478,7 @@ static void forget_questions(void)
     submit_fails = chains_fail_later = queue_fails = 0;
     disk_has = memory_has = NULL;
     disk_output = NULL;
-    waits_made = waits_stopped = syncs = 0;
+    waits_made = waits_stopped = 0;
     list_disk = list_memory = NULL;
     list_disk_count = list_memory_count = 0;
     list_disk_next = (struct fm_id){0, 0};
@@ -604,6 +590,7 @@ static struct fm_http_config default_config(void)
 {
     return (struct fm_http_config){
         .loop = loop,
+        .under_way = &under_way,
         .functions = store,
         .pool = pool,
         .connections_max = 20,
@@ -639,6 +626,7 @@ static int setup(void **state)
     calls_made = calls_freed = calls_cancelled = chains_started = 0;
     call_new_fails = chains_fail = deploy_fails = 0;
     forget_questions();
+    fm_under_way_init(&under_way);
     deploying = NULL;
     change_fails = 0;
     changing = NULL;
@@ -676,7 +664,7 @@ static int teardown(void **state)
         functions[i].version = fm_version_free(functions[i].version);
     assert_int_equal(calls_made, calls_freed); /* nothing leaks, whatever the test did */
     assert_int_equal(waiting_count, 0);
-    assert_int_equal(syncs, 0);
+    fm_under_way_done(&under_way);
     (void)close(listener);
     return 0;
 }

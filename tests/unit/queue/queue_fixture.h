@@ -19,6 +19,7 @@
 #include "call/call.h"
 #include "call/function.h"
 #include "call/recent.h"
+#include "call/under_way.h"
 #include "loop/loop.h"
 #include "loop/pool.h"
 #include "queue/ask.h"
@@ -46,6 +47,7 @@
 struct worker {
     struct fm_loop *loop;
     struct fm_recent *recent;
+    struct fm_under_way under_way;
     struct fm_sched *sched;
     struct fm_queue *queue;
 };
@@ -108,6 +110,7 @@ static void make_worker(unsigned index)
     struct worker *worker = &f.workers[index];
     assert_int_equal(fm_loop_new(&worker->loop), 0);
     assert_int_equal(fm_recent_new(FM_MIB, &worker->recent), 0);
+    fm_under_way_init(&worker->under_way);
     const struct fm_sched_config sched = {.worker = index,
                                           .workers = WORKERS,
                                           .loop = worker->loop,
@@ -115,6 +118,7 @@ static void make_worker(unsigned index)
                                           .ticker = f.ticker,
                                           .users = f.users,
                                           .recent = worker->recent,
+                                          .under_way = &worker->under_way,
                                           .calls_max = f.slots,
                                           .queue_max = 16};
     assert_int_equal(fm_sched_new(&sched, &worker->sched), 0);
@@ -124,6 +128,7 @@ static void make_worker(unsigned index)
     queue.sched = worker->sched;
     queue.calls = f.calls;
     queue.recent = worker->recent;
+    queue.under_way = &worker->under_way;
     queue.all = f.queues;
     queue.all_count = WORKERS;
     assert_int_equal(fm_queue_new(&queue, &worker->queue), 0);
@@ -167,6 +172,8 @@ static void stop_queues(void)
 {
     for (int i = 0; i < WORKERS; i++)
         fm_queue_stop(f.workers[i].queue);
+    for (int i = 0; i < WORKERS; i++)
+        fm_sched_reap(f.workers[i].sched);
 }
 
 static void free_all(void)
@@ -179,6 +186,7 @@ static void free_all(void)
         fm_queue_free(f.workers[i].queue);
         fm_sched_free(f.workers[i].sched);
         fm_recent_free(f.workers[i].recent);
+        fm_under_way_done(&f.workers[i].under_way);
     }
     f.calls = fm_calls_free(f.calls);
     for (size_t i = 0; i < f.codes_count; i++)

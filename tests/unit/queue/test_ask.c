@@ -127,7 +127,7 @@ static void waiting_for_the_end(void **state)
 /* --- synchronous calls ------------------------------------------------------------------------ */
 
 struct synchronous {
-    struct fm_queue_sync sync;
+    struct fm_under_way_call under_way;
     struct fm_call *call;
     bool done;
 };
@@ -136,7 +136,7 @@ static void remember(struct synchronous *it)
 {
     struct worker *worker = &f.workers[0];
     fm_sched_remember(worker->sched, it->call, NULL, NULL, 0);
-    fm_queue_sync_end(worker->queue, &it->sync);
+    fm_under_way_end(&worker->under_way, &it->under_way);
     fm_sched_call_free(worker->sched, it->call);
     it->done = true;
 }
@@ -160,8 +160,13 @@ static struct fm_id begin_sync(struct synchronous *it, const char *function)
     if (fm_sched_submit(worker->sched, it->call) == FM_SUBMIT_DONE)
         remember(it);
     else
-        fm_queue_sync_begin(worker->queue, &it->sync, it->call);
+        fm_under_way_begin(&worker->under_way, &it->under_way, it->call);
     return id;
+}
+
+static void on_held_done(struct fm_call *call)
+{
+    (void)call;
 }
 
 static void synchronous_calls_are_found(void **state)
@@ -192,6 +197,48 @@ static void synchronous_calls_are_found(void **state)
     assert_int_equal(status, FM_STATUS_CANCELLED);
     running_id.high ^= 1;
     assert_int_equal(change(FM_QUEUE_RECALL, running_id, NULL), FM_ERR_NOT_FOUND);
+    fixture_end();
+}
+
+struct canceller {
+    struct fm_queue_ask ask;
+    bool answered;
+};
+
+static void on_cancel_answer(struct fm_queue_ask *ask)
+{
+    FM_CONTAINER_OF(ask, struct canceller, ask)->answered = true;
+}
+
+/* It has ended when its cancellation is answered, also if that takes some time: here its owner lets
+ * it be known a little later, as one does that has to write something first. */
+static void cancelling_waits_for_the_end(void **state)
+{
+    (void)state;
+    fixture_begin(publish_all);
+    struct worker *worker = &f.workers[0];
+    struct synchronous it;
+    struct fm_id id = begin_sync(&it, "spin");
+    it.call->on_done = on_held_done;
+    struct canceller cancellers[2];
+    for (int i = 0; i < 2; i++) {
+        cancellers[i] = (struct canceller){
+            .ask = {.verb = FM_QUEUE_CANCEL, .id = id, .on_answer = on_cancel_answer}};
+        fm_queue_ask(f.workers[1].queue, &cancellers[i].ask);
+    }
+    UNTIL(it.call->state == FM_CALL_DONE);
+    enum fm_call_status status;
+    assert_int_equal(change(FM_QUEUE_RECALL, id, &status), 0); /* asked later, answered before */
+    assert_false(cancellers[0].answered || cancellers[1].answered);
+    fm_sched_remember(worker->sched, it.call, NULL, NULL, 0);
+    fm_under_way_end(&worker->under_way, &it.under_way);
+    fm_sched_call_free(worker->sched, it.call);
+    UNTIL(cancellers[0].answered && cancellers[1].answered);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(cancellers[i].ask.error, 0);
+        assert_int_equal(cancellers[i].ask.record.status, FM_STATUS_CANCELLED);
+        fm_call_record_done(&cancellers[i].ask.record);
+    }
     fixture_end();
 }
 
@@ -366,6 +413,7 @@ int main(void)
         QUEUE_TEST(races_have_one_winner),
         QUEUE_TEST(waiting_for_the_end),
         QUEUE_TEST(synchronous_calls_are_found),
+        QUEUE_TEST(cancelling_waits_for_the_end),
         QUEUE_TEST(synchronous_calls_are_listed),
         QUEUE_TEST(chained_calls_run_after_their_parent),
         QUEUE_TEST(a_parent_whose_children_cannot_be),
