@@ -10,6 +10,7 @@ FROM ${RUST_IMAGE} AS build
 RUN apt-get update \
  && apt-get install -y --no-install-recommends \
         gcc libc6-dev cmake ninja-build pkg-config libmicrohttpd-dev libjansson-dev libmimalloc-dev nettle-dev \
+        libsqlite3-dev \
         clang-22 lld-22 wasi-libc libclang-rt-22-dev-wasm32 \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /faasm
@@ -33,7 +34,7 @@ RUN cmake --preset release -DBUILD_TESTING=OFF \
 
 FROM ${BASE_IMAGE}
 RUN apt-get update \
- && apt-get install -y --no-install-recommends libjansson4 libmicrohttpd12 libmimalloc2.0 libnettle8 \
+ && apt-get install -y --no-install-recommends libjansson4 libmicrohttpd12 libmimalloc2.0 libnettle8 libsqlite3-0 \
  && rm -rf /var/lib/apt/lists/* \
  && install -d -m 700 -o 65534 -g 65534 /var/lib/faasm
 COPY --from=build /out/ /

@@ -26,7 +26,7 @@ _faasm() {
     local settings="listen data samples workers slots queue_length await_depth
         memory_bytes_max guest_stack_bytes keep_resident_bytes warm_slots page_scanning module_bytes modules_bytes
         builds connections header_bytes header_ms body_ms cancel_on_half_close retention_ms records
-        records_bytes metrics_users drain_ms"
+        records_bytes stored_calls stored_bytes recent_bytes metrics_users drain_ms"
 
     COMPREPLY=()
     if [ "$COMP_CWORD" -eq 1 ]; then

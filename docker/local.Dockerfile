@@ -2,7 +2,7 @@
 # Dockerfile in the root builds the server first; the image is the same (a test compares them).
 FROM debian:bookworm-slim
 RUN apt-get update \
- && apt-get install -y --no-install-recommends libjansson4 libmicrohttpd12 libmimalloc2.0 libnettle8 \
+ && apt-get install -y --no-install-recommends libjansson4 libmicrohttpd12 libmimalloc2.0 libnettle8 libsqlite3-0 \
  && rm -rf /var/lib/apt/lists/* \
  && install -d -m 700 -o 65534 -g 65534 /var/lib/faasm
 COPY . /

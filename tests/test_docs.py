@@ -157,8 +157,8 @@ def test_headers():
 
 
 def test_call_json():
-    text = code("src/http/async.c")
-    writer = text[text.index("static void write_error("):text.index("static void reply_record(")]
+    text = code("src/http/record_json.c")
+    writer = text[text.index("static void write_error("):text.index("static int bad(")]
     documented = read("docs/http.md")
     for field in found(r'(?:fm_json|write)_\w+\([^"()]*"(\w+)"', writer):
         assert f"`{field}`" in documented, field

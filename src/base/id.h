@@ -23,6 +23,12 @@ struct fm_id_generator {
 FM_MUST_CHECK int fm_id_generator_init(struct fm_id_generator *generator);
 struct fm_id fm_id_next(struct fm_id_generator *generator, uint64_t real_ns);
 
+/* Both words 0, which no generator gives out: stands for "none". */
+static inline bool fm_id_none(struct fm_id id)
+{
+    return (id.high | id.low) == 0;
+}
+
 void fm_id_format(struct fm_id id, char text[FM_ID_TEXT_SIZE]);
 
 /* Either case of letters.  FM_ERR_BAD_REQUEST: not the text of a UUID of version 7. */

@@ -20,7 +20,11 @@
     X(concurrency,  NONE,  1000,           1,            10000,    "calls of the function at once") \
     X(chain_fanout, NONE,  1000,           0,            100000,   "calls that one call chains or starts") \
     X(chain_depth,  NONE,  32,             0,            1000,     "calls above one another")      \
-    X(children_bytes, BYTES, 64 * FM_MIB,  0,            FM_GIB,   "input and output held of the calls that it started")
+    X(children_bytes, BYTES, 64 * FM_MIB,  0,            FM_GIB,   "input and output held of the calls that it started") \
+    X(attempts,     NONE,  1,              1,            100,      "attempts at an asynchronous call") \
+    X(retry_ms,     MS,    1000,           1,            3600000,  "pause before its second attempt, doubled for each later one") \
+    X(age_ms,       MS,    86400000,       1,            2592000000, "from when it is due to the start of its attempt") \
+    X(retention_ms, MS,    3600000,        1,            2592000000, "how long its result is kept")
 /* clang-format on */
 
 struct fm_limits {
@@ -61,3 +65,31 @@ const struct fm_limit_row *fm_limit_row_find(const char *name); /* NULL: no such
 #define FM_GUEST_SUBSCRIPTIONS_MAX 1024              /* of one poll_oneoff or poll */
 #define FM_GUEST_HANDLES_MAX 1024                    /* of one call_wait_any */
 #define FM_GUEST_RANDOM_BYTES_PER_TURN (64 * FM_KIB) /* of a random_get, before others run */
+
+/* Asynchronous calls (queue/queue.h). */
+#define FM_QUEUE_CRASH_ATTEMPTS 3                  /* when the server ends under them: at least */
+#define FM_QUEUE_RETRY_NS_MAX (3600 * FM_NS_PER_S) /* the longest pause between two attempts */
+#define FM_QUEUE_WRITING_MAX 4096    /* results that wait to be on disk, of a worker */
+#define FM_QUEUE_DELAY_S_MAX 2592000 /* X-Faasm-Delay: 30 days */
+#define FM_QUEUE_WAIT_S_MAX 300      /* of GET /calls/<id>?wait= */
+
+/* Synchronous calls that have ended (call/recent.h). */
+#define FM_RECENT_CALLS_MAX 1000 /* of a user, on one worker */
+
+/* Calls on disk (store/calls.h). */
+#define FM_CALLS_INLINE_BYTES_MAX (16 * FM_KIB) /* contents in the database; larger: files */
+#define FM_CALLS_WAITING_MAX 16384 /* writes of a kind (new or not, large or not) that wait */
+#define FM_CALLS_WAITING_BYTES_MAX (256 * FM_MIB) /* of their contents; a lone one may be over */
+#define FM_CALLS_BATCH_MAX 1000                   /* writes in one transaction */
+#define FM_CALLS_BATCH_BYTES_MAX (8 * FM_MIB)     /* of contents in the database; the same */
+#define FM_CALLS_READS_MAX 16384                  /* reads that wait */
+#define FM_CALLS_ENTRIES_MAX 100000               /* calls in one write: the most of a fan-out */
+#define FM_CALLS_KEY_BYTES_MAX 255                /* an Idempotency-Key */
+#define FM_CALLS_STRIKES_MAX 2                    /* crashes of the server: then it is dead */
+#define FM_CALLS_FORGET_MAX 250      /* calls that one write removes: others wait meanwhile */
+#define FM_CALLS_LIST_MAX 1000       /* calls on a page of a list */
+#define FM_CALLS_LIST_SCAN_MAX 10000 /* calls that are looked at for a page */
+#define FM_CALLS_LIST_BYTES_MAX (8 * FM_MIB)   /* of texts and children's ids on a page */
+#define FM_CALLS_ROW_BYTES 512                 /* a call without contents, for the count */
+#define FM_CALLS_CHECK_BYTES_MAX (16 * FM_MIB) /* a larger database is not read at start */
+#define FM_CALLS_WAL_BYTES (8 * FM_MIB)        /* of the log, then it is carried over */

@@ -46,16 +46,23 @@
     X(body_ms, MS, 60000, 100, 3600000, "from the headers to the end of the body")                 \
     X(cancel_on_half_close, BOOL, 1, 0, 1,                                                         \
       "a client that closes its side of the connection gives up its call")                         \
-    X(retention_ms, MS, 3600000, 1000, 2592000000,                                                 \
-      "how long the result of an asynchronous call is kept")                                       \
+    X(retention_ms, MS, 2592000000, 1000, 2592000000,                                              \
+      "ceiling of a function's limit retention_ms: how long a result is kept")                     \
     X(records, NONE, 100000, 1, 10000000,                                                          \
-      "asynchronous calls remembered, per worker; the oldest finished ones go first")              \
+      "asynchronous calls that have not ended, per worker; more are answered 503")                 \
     X(records_bytes, BYTES, FM_CONFIG_AUTO, FM_MIB, 1024 * FM_GIB,                                 \
-      "memory of their inputs and outputs, per worker; by default 1/16 of memory, shared")         \
+      "memory of their inputs, per worker, the others wait on disk; by default 1/16 of memory, "   \
+      "shared")                                                                                    \
+    X(stored_calls, NONE, 1000000, 1, 1000000000,                                                  \
+      "asynchronous calls on disk; when there are more, results go, those first whose time is "    \
+      "over first")                                                                                \
+    X(stored_bytes, BYTES, 4 * FM_GIB, FM_MIB, 1024 * FM_GIB, "the same for their bytes")          \
+    X(recent_bytes, BYTES, 8 * FM_MIB, 64 * FM_KIB, 1024 * FM_GIB,                                 \
+      "memory of synchronous calls that have ended, per worker")                                   \
     X(metrics_users, NONE, 10, 0, 1000,                                                            \
       "users with samples of their own in /metrics, those with the most CPU time")                 \
     X(drain_ms, MS, 10000, 0, 3600000,                                                             \
-      "after SIGTERM: time for calls to end before they are cancelled")
+      "after SIGTERM: time for calls to end before they are broken off")
 
 #define FM_CONFIG_USERS_MAX 100000 /* sections */
 

@@ -20,7 +20,31 @@ struct sums {
     uint64_t children, away;
     uint64_t connections, requests, responses[6], hangups, timeouts, bytes_in, bytes_out;
     uint64_t open, suspended, passes, pass_ns_max;
+    uint64_t accepted, attempts, retries, ended, ended_failed, ended_cancelled, dead, forgotten;
+    uint64_t writes, write_errors, due, later, running, writing, inputs_bytes;
+    uint64_t recent, recent_bytes;
 };
+
+static void add_queue(struct sums *sums, const struct fm_queue_counts *queue)
+{
+    sums->accepted += queue->accepted;
+    sums->attempts += queue->attempts;
+    sums->retries += queue->retries;
+    sums->ended += queue->ended;
+    sums->ended_failed += queue->failed;
+    sums->ended_cancelled += queue->cancelled;
+    sums->dead += queue->dead;
+    sums->forgotten += queue->forgotten;
+    sums->writes += queue->writes;
+    sums->write_errors += queue->write_errors;
+    sums->due += queue->due;
+    sums->later += queue->later;
+    sums->running += queue->running;
+    sums->writing += queue->writing;
+    sums->inputs_bytes += queue->inputs_bytes;
+    sums->recent += queue->recent;
+    sums->recent_bytes += queue->recent_bytes;
+}
 
 static void add(struct sums *sums, const struct fm_worker_counts *counts)
 {
@@ -92,6 +116,24 @@ static const struct row rows[] = {
     ROW("http_received_bytes", "counter", bytes_in, "Bytes of request bodies."),
     ROW("http_sent_bytes", "counter", bytes_out, "Bytes of response bodies."),
     ROW("news_lost", "counter", news_lost, "Uploads that a worker missed for want of memory."),
+    ROW("async_accepted", "counter", accepted, "Asynchronous calls accepted, chained ones too."),
+    ROW("async_attempts", "counter", attempts, "Attempts at them that were begun."),
+    ROW("async_retries", "counter", retries, "Attempts that another one follows."),
+    ROW("async_ended", "counter", ended, "Asynchronous calls that ended."),
+    ROW("async_failed", "counter", ended_failed, "Of these, failed."),
+    ROW("async_cancelled", "counter", ended_cancelled, "Of these, cancelled."),
+    ROW("async_dead", "counter", dead, "Of these, dead."),
+    ROW("async_forgotten", "counter", forgotten, "Results removed, by time or for want of room."),
+    ROW("async_writes", "counter", writes, "Writes that the store of calls answered."),
+    ROW("async_write_errors", "counter", write_errors,
+        "Of these, failed for want of disk or memory."),
+    ROW("async_due", "gauge", due, "Asynchronous calls that wait for their turn."),
+    ROW("async_later", "gauge", later, "Asynchronous calls that wait for their time."),
+    ROW("async_running", "gauge", running, "Asynchronous calls that are claimed."),
+    ROW("async_writing", "gauge", writing, "Ends of attempts that are not on disk yet."),
+    ROW("async_inputs_bytes", "gauge", inputs_bytes, "Their inputs in memory."),
+    ROW("recent_calls", "gauge", recent, "Synchronous calls that are remembered."),
+    ROW("recent_bytes", "gauge", recent_bytes, "Memory of these."),
     ROW("loop_passes", "counter", passes, "Passes of the workers' loops."),
 };
 
@@ -176,6 +218,7 @@ int fm_metrics_text(void *data, struct fm_buffer *text)
         struct fm_worker_counts counts;
         fm_worker_counts(&server->workers[i], &counts);
         add(&sums, &counts);
+        add_queue(&sums, &counts.queue);
     }
     int failed = 0;
     for (size_t i = 0; !failed && i < FM_ARRAY_LENGTH(rows); i++) {

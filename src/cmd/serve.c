@@ -265,7 +265,7 @@ const struct fm_verb fm_verb_serve = {
              "Takes WebAssembly functions over HTTP and runs them, until SIGTERM or Ctrl-C.\n"
              "\n"
              "  --listen ADDR:PORT  where to listen (default 127.0.0.1:8080; port 0: any)\n"
-             "  --data DIR          where functions are kept; made if missing\n"
+             "  --data DIR          where functions and calls are kept; made if missing\n"
              "  --samples DIR       functions to install at start: DIR/USER/FUNCTION.wasm\n"
              "  --workers N         threads that run calls (default: one a core)\n"
              "  --config FILE       settings, one `key = value` a line\n"

@@ -1,15 +1,17 @@
 /* server.c - the server process, from its parts to its end.
  *
  *      engine, disk, pools --> modules, deployer, ticker --> workers (without threads)
- *          --> functions from disk --> samples --> threads --> ready --> signal --> drain --> end
+ *          --> functions from disk --> samples --> calls from disk
+ *          --> threads --> ready --> signal --> drain --> end
  *
  * Up to the start of the threads everything is one thread's, so a mistake in the configuration or a
  * damaged folder is an error message and not a race.  After it the main thread only waits for the
  * signal that ends the server.
  *
  * Draining: the acceptor stops, workers answer 503 to new calls and close connections after their
- * present answer; calls under way have drain_ms to end, then they are cancelled.  At the end every
- * message that is still under way is delivered, so that nothing is left in the air. */
+ * present answer; calls under way have drain_ms to end.  Then synchronous ones are cancelled, and
+ * asynchronous ones go back to where the next process will find them.  At the end every message
+ * that is still under way is delivered, so that nothing is left in the air. */
 #include "cmd/server.h"
 
 #include <signal.h>
@@ -22,6 +24,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "cmd/compile.h"
+#include "cmd/suspects.h"
 #include "cmd/swap_guard.h"
 #include "engine/engine.h"
 #include "guest/guest.h"
@@ -32,6 +35,7 @@
 #include "sched/modules.h"
 #include "sched/ticker.h"
 #include "sched/users.h"
+#include "store/calls.h"
 #include "store/functions.h"
 #include "store/user_files.h"
 
@@ -89,6 +93,11 @@ static int make_shared(struct fm_server *server, const struct fm_server_start *s
     failed = fm_pool_new(POOL_THREADS, POOL_JOBS_MAX, &server->pool);
     if (!failed)
         failed = fm_pool_new((unsigned)config->builds, BUILD_JOBS_MAX, &server->builds);
+    if (!failed) {
+        failed = fm_server_calls_open(server, start, error);
+        if (failed)
+            return failed;
+    }
     if (!failed)
         failed = fm_compile_client_new(start->build_sockets, start->build_sockets_count,
                                        &server->compiler);
@@ -168,7 +177,8 @@ static int make_users(struct fm_server *server, struct fm_error *error)
                   : fm_user_files_each(server->user_files, take_user, on_bad_user, server, error);
 }
 
-static int make_workers(struct fm_server *server, struct fm_error *error)
+static int make_workers(struct fm_server *server, const struct fm_server_start *start,
+                        struct fm_error *error)
 {
     unsigned count = (unsigned)server->config->workers;
     server->workers = calloc(count, sizeof(*server->workers));
@@ -177,7 +187,8 @@ static int make_workers(struct fm_server *server, struct fm_error *error)
     if (!server->workers || !server->scheds || !server->queues)
         return fm_error_set(error, FM_ERR_NOMEM, "out of memory");
     for (unsigned i = 0; i < count; i++) {
-        int failed = fm_worker_init(&server->workers[i], server, i, error);
+        int failed = fm_worker_init(&server->workers[i], server, i,
+                                    fm_suspects_slot(start->suspects_page, i), error);
         if (failed)
             return failed;
         server->workers_count = i + 1;
@@ -249,7 +260,7 @@ static bool all_ended(struct fm_server *server)
         struct fm_worker_counts counts;
         fm_worker_counts(&server->workers[i], &counts);
         if (!counts.draining || counts.sched.calls > 0 || counts.http.open > 0 ||
-            counts.http.operations > 0)
+            counts.http.operations > 0 || counts.queue.busy > 0)
             return false;
     }
     return true;
@@ -291,8 +302,10 @@ static void deliver_rest(struct fm_server *server)
             fm_loop_pass(server->workers[i].loop, 0);
 }
 
-/* In this order: nobody starts anything more; what threads do ends, soon; what they had to say is
- * heard; then the parts go, users before what they use. */
+/* In this order: nobody starts anything more; calls that are with other workers come home; clients'
+ * calls are cancelled, and asynchronous ones broken off, whose rows are written again; what calls
+ * had started, and nobody waits for now, ends; what threads do ends, soon, the store's last writes
+ * among it; what they had to say is heard; then the parts go, users before what they use. */
 static void server_done(struct fm_server *server)
 {
     join_workers(server);
@@ -301,15 +314,21 @@ static void server_done(struct fm_server *server)
     deliver_rest(server);
     for (unsigned i = 0; i < server->workers_count; i++)
         fm_http_close(server->workers[i].http);
+    for (unsigned i = 0; i < server->workers_count; i++)
+        fm_queue_stop(server->workers[i].queue);
+    for (unsigned i = 0; i < server->workers_count; i++)
+        fm_sched_reap(server->workers[i].sched);
     fm_deployer_stop(server->deployer);
     fm_compile_client_stop(server->compiler);
     fm_pool_stop(server->builds);
+    fm_calls_stop(server->calls);
     fm_pool_stop(server->pool);
     deliver_rest(server);
     fm_acceptor_free(server->acceptor);
     fm_swap_guard_free(server->swap_guard);
     for (unsigned i = 0; i < server->workers_count; i++)
         fm_worker_done(&server->workers[i]);
+    fm_calls_free(server->calls);
     fm_pool_free(server->builds);
     fm_pool_free(server->pool);
     fm_users_free(server->users);
@@ -334,12 +353,14 @@ static int run(struct fm_server *server, const struct fm_server_start *start,
     if (!failed)
         failed = make_users(server, error);
     if (!failed)
-        failed = make_workers(server, error);
+        failed = make_workers(server, start, error);
     if (!failed)
         failed =
             fm_functions_each(server->functions, publish_stored, on_bad_version, server, error);
     if (!failed && config->samples[0])
         fm_samples_install(server, config->samples);
+    if (!failed)
+        failed = fm_server_calls_restore(server, error);
     if (!failed)
         failed = start_threads(server, start, error);
     if (failed)

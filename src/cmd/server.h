@@ -10,6 +10,7 @@ struct fm_server {
     const struct fm_config *config;
     struct fm_engine *engine;
     struct fm_functions *functions;
+    struct fm_calls *calls; /* asynchronous calls, on disk */
     struct fm_pool *pool;   /* files, loading */
     struct fm_pool *builds; /* deployments, which wait for compile processes */
     struct fm_compile_client *compiler;
@@ -36,6 +37,15 @@ int fm_server_run(const struct fm_server_start *start);
 
 /* Before the threads start: makes a version known to all workers.  Takes it.  FM_ERR_NOMEM. */
 FM_MUST_CHECK int fm_server_publish(struct fm_server *server, struct fm_version *version);
+
+/* --- calls.c ---------------------------------------------------------------------------------- */
+
+/* Opens the store of calls, and logs what was found. */
+FM_MUST_CHECK int fm_server_calls_open(struct fm_server *server,
+                                       const struct fm_server_start *start, struct fm_error *error);
+
+/* Before the threads start: what an earlier process has left enters the queues. */
+FM_MUST_CHECK int fm_server_calls_restore(struct fm_server *server, struct fm_error *error);
 
 /* --- samples.c: functions from a folder, installed where they are missing or differ ----------- */
 

@@ -1,9 +1,10 @@
-/* supervisor.c - one thread, no user input, three duties:
+/* supervisor.c - one thread, no user input, four duties:
  *
  *   - it forks the server, and forks it again when it dies: at once the first time, then with a
  * pause that doubles up to 10 s, until a server has lived for a minute;
  *   - it starts a compile process for every request on the build sockets, and stops one that takes
  *     too long;
+ *   - it remembers which calls' guests ran when a server crashed (suspects.h), for the next one;
  *   - it hands on SIGTERM and SIGINT, and ends with the server's exit code.
  *
  * The listening socket stays open here, so that connections that arrive while the server restarts
@@ -47,6 +48,7 @@ struct supervisor {
     int listener;
     int (*serve)(const struct fm_server_start *start);
     int signals; /* signalfd */
+    struct fm_suspects *suspects;
     struct build builds[BUILDS_MAX];
     size_t builds_count;
 
@@ -88,7 +90,9 @@ static int become_server(struct supervisor *supervisor, const int *sockets, cons
         .ready = ready[1],
         .build_sockets = sockets,
         .build_sockets_count = supervisor->builds_count,
+        .suspects_page = supervisor->suspects,
     };
+    start.suspects = fm_suspects_list(supervisor->suspects, &start.suspects_count);
     return supervisor->serve(&start);
 }
 
@@ -152,6 +156,7 @@ static void server_ended(struct supervisor *supervisor, int status)
     uint64_t now_ns = fm_clock_monotonic_ns();
     supervisor->server = 0;
     close_fd(&supervisor->ready);
+    fm_suspects_collect(supervisor->suspects, status);
     for (size_t i = 0; i < supervisor->builds_count; i++) {
         close_fd(&supervisor->builds[i].socket);
         if (supervisor->builds[i].pid > 0) {
@@ -178,8 +183,10 @@ static void server_ready(struct supervisor *supervisor)
 {
     char byte;
     ssize_t got = read(supervisor->ready, &byte, 1);
-    if (got == 1)
+    if (got == 1) {
         supervisor->ever_ready = true;
+        fm_suspects_forget(supervisor->suspects); /* that server knows them */
+    }
     if (got >= 0 || errno != EINTR)
         close_fd(&supervisor->ready);
 }
@@ -321,9 +328,15 @@ int fm_supervise(const struct fm_config *config, int listener,
     (void)sigaddset(&signals, SIGTERM);
     (void)sigaddset(&signals, SIGINT);
     (void)sigprocmask(SIG_BLOCK, &signals, NULL);
+    int failed = fm_suspects_new((unsigned)config->workers, &supervisor.suspects);
+    if (failed) {
+        fm_log(FM_LOG_ERROR, "supervisor_failed", "reason", fm_err_meaning(failed), NULL);
+        return fm_err_exit_code(failed);
+    }
     supervisor.signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
     if (supervisor.signals < 0) {
         fm_log(FM_LOG_ERROR, "supervisor_failed", "reason", strerror(errno), NULL);
+        fm_suspects_free(supervisor.suspects);
         return fm_err_exit_code(FM_ERR_IO);
     }
     while (!supervisor.is_server && (!supervisor.stopping || supervisor.server > 0)) {
@@ -332,5 +345,6 @@ int fm_supervise(const struct fm_config *config, int listener,
             wait_for_events(&supervisor);
     }
     close_fd(&supervisor.signals);
+    fm_suspects_free(supervisor.suspects);
     return supervisor.exit_code;
 }

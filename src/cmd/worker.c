@@ -30,6 +30,7 @@ static void on_drain(struct fm_message *message)
     worker->draining = true;
     if (worker->index == 0)
         fm_acceptor_stop(worker->server->acceptor);
+    fm_queue_drain(worker->queue);
     fm_sched_drain(worker->sched);
     fm_http_drain(worker->http);
 }
@@ -46,18 +47,83 @@ static bool is_ready(void *data)
     return !atomic_load(&server->draining);
 }
 
-static int start_chains(void *data, const struct fm_call *call, struct fm_error *error)
+/* What a child chained, on its way through the queue. */
+struct chaining {
+    struct fm_queue_chains stored;
+    struct fm_sched_chains *chains;
+};
+
+static void hand_over(struct fm_sched_chains *chains, const struct fm_queue_chains *stored)
 {
-    const struct fm_worker *worker = data;
-    return fm_queue_chains(worker->queue, call, error);
+    chains->error = stored->error;
+    chains->children = stored->children;
+    chains->children_count = stored->children_count;
 }
 
-static int make_parts(struct fm_worker *worker, struct fm_error *error)
+static void on_chains_stored(struct fm_queue_chains *stored)
+{
+    struct chaining *chaining = FM_CONTAINER_OF(stored, struct chaining, stored);
+    struct fm_sched_chains *chains = chaining->chains;
+    hand_over(chains, stored);
+    free(chaining);
+    chains->on_done(chains);
+}
+
+static int store_chains(void *data, struct fm_sched_chains *chains)
+{
+    const struct fm_worker *worker = data;
+    struct chaining *chaining = calloc(1, sizeof(*chaining));
+    if (!chaining)
+        return fm_error_set(&chains->error, FM_ERR_NOMEM, "out of memory");
+    chaining->chains = chains;
+    chaining->stored.parent = chains->call;
+    chaining->stored.on_done = on_chains_stored;
+    int failed = fm_queue_chains(worker->queue, &chaining->stored);
+    if (!failed)
+        return 0;
+    hand_over(chains, &chaining->stored);
+    free(chaining);
+    return failed;
+}
+
+/* A quarter of a worker's slots is left to synchronous calls. */
+static uint32_t running_max(uint32_t slots)
+{
+    return slots - slots / 4;
+}
+
+static int make_queue(struct fm_worker *worker, uint32_t slots)
+{
+    struct fm_server *server = worker->server;
+    const struct fm_config *config = server->config;
+    const struct fm_queue_config queue = {
+        .worker = worker->index,
+        .loop = worker->loop,
+        .sched = worker->sched,
+        .calls = server->calls,
+        .recent = worker->recent,
+        .under_way = &worker->under_way,
+        .calls_max = (uint32_t)config->records,
+        .running_max = running_max(slots),
+        .inputs_bytes_max = config->records_bytes,
+        .retention_ns_max = config->retention_ms * FM_NS_PER_MS,
+        .stored_rows_max = config->stored_calls,
+        .stored_bytes_max = config->stored_bytes,
+        .all = server->queues,
+        .all_count = (unsigned)config->workers,
+    };
+    return fm_queue_new(&queue, &worker->queue);
+}
+
+static int make_parts(struct fm_worker *worker, volatile struct fm_id *suspect,
+                      struct fm_error *error)
 {
     struct fm_server *server = worker->server;
     const struct fm_config *config = server->config;
     unsigned workers = (unsigned)config->workers;
     int failed = fm_loop_new(&worker->loop);
+    if (!failed)
+        failed = fm_recent_new(config->recent_bytes, &worker->recent);
     const struct fm_sched_config sched = {
         .worker = worker->index,
         .workers = workers,
@@ -67,27 +133,20 @@ static int make_parts(struct fm_worker *worker, struct fm_error *error)
         .engine = server->engine,
         .users = server->users,
         .peers = server->peers,
+        .recent = worker->recent,
+        .under_way = &worker->under_way,
+        .suspect = suspect,
         .calls_max =
             (uint32_t)(config->slots / workers + (worker->index < config->slots % workers)),
         .queue_max = (uint32_t)config->queue_length,
         .await_depth = (uint32_t)config->await_depth,
-        .chains = start_chains,
+        .chains = store_chains,
         .data = worker,
     };
     if (!failed)
         failed = fm_sched_new(&sched, &worker->sched);
-    const struct fm_queue_config queue = {
-        .worker = worker->index,
-        .loop = worker->loop,
-        .sched = worker->sched,
-        .retention_ns = config->retention_ms * FM_NS_PER_MS,
-        .records_bytes_max = config->records_bytes,
-        .records_max = (uint32_t)config->records,
-        .all = server->queues,
-        .all_count = workers,
-    };
     if (!failed)
-        failed = fm_queue_new(&queue, &worker->queue);
+        failed = make_queue(worker, sched.calls_max);
     if (failed)
         return fm_error_set(error, failed, "cannot make a worker: %s", fm_err_meaning(failed));
     const struct fm_http_config http = {
@@ -95,6 +154,8 @@ static int make_parts(struct fm_worker *worker, struct fm_error *error)
         .loop = worker->loop,
         .sched = worker->sched,
         .queue = worker->queue,
+        .under_way = &worker->under_way,
+        .calls = server->calls,
         .functions = server->functions,
         .deployer = server->deployer,
         .users = server->users,
@@ -113,15 +174,16 @@ static int make_parts(struct fm_worker *worker, struct fm_error *error)
 }
 
 int fm_worker_init(struct fm_worker *worker, struct fm_server *server, unsigned index,
-                   struct fm_error *error)
+                   volatile struct fm_id *suspect, struct fm_error *error)
 {
     *worker = (struct fm_worker){.index = index, .server = server};
     worker->drain_message.on_message = on_drain;
     worker->stop_message.on_message = on_stop;
     atomic_init(&worker->closed, 0);
+    fm_under_way_init(&worker->under_way);
     if (pthread_mutex_init(&worker->counts_mutex, NULL) != 0)
         return fm_error_set(error, FM_ERR_NOMEM, "out of memory");
-    int failed = make_parts(worker, error);
+    int failed = make_parts(worker, suspect, error);
     if (failed)
         fm_worker_done(worker);
     return failed;
@@ -133,6 +195,8 @@ void fm_worker_done(struct fm_worker *worker)
     worker->http = fm_http_free(worker->http);
     worker->queue = fm_queue_free(worker->queue);
     worker->sched = fm_sched_free(worker->sched);
+    fm_under_way_done(&worker->under_way);
+    worker->recent = fm_recent_free(worker->recent);
     worker->loop = fm_loop_free(worker->loop);
     (void)pthread_mutex_destroy(&worker->counts_mutex); /* not held */
 }
@@ -168,6 +232,7 @@ static void publish_counts(struct fm_worker *worker)
     struct fm_worker_counts counts = {.passes = worker->passes, .pass_ns_max = worker->pass_ns_max};
     fm_sched_counts(worker->sched, &counts.sched);
     fm_http_counts(worker->http, &counts.http);
+    fm_queue_counts(worker->queue, &counts.queue);
     counts.draining = worker->draining;
     atomic_store_explicit(&worker->closed, worker->received - counts.http.open,
                           memory_order_relaxed);
@@ -194,7 +259,7 @@ static bool finished(const struct fm_worker *worker)
         return true;
     const struct fm_worker_counts *counts = &worker->counts;
     return worker->draining && fm_sched_drained(worker->sched) && counts->http.open == 0 &&
-           counts->http.operations == 0;
+           counts->http.operations == 0 && counts->queue.busy == 0;
 }
 
 static void *run(void *data)

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "base/error.h"
+#include "call/under_way.h"
 #include "http/http.h"
 #include "loop/mailbox.h"
 #include "queue/queue.h"
@@ -17,6 +18,7 @@ struct fm_server;
 struct fm_worker_counts {
     struct fm_sched_counts sched;
     struct fm_http_counts http;
+    struct fm_queue_counts queue;
     uint64_t passes;
     uint64_t pass_ns_max; /* longest time from the end of one wait to the start of the next */
     bool draining;        /* it has heard of it: what follows is the end */
@@ -26,6 +28,8 @@ struct fm_worker {
     unsigned index;
     struct fm_server *server;
     struct fm_loop *loop;
+    struct fm_recent *recent;
+    struct fm_under_way under_way;
     struct fm_sched *sched;
     struct fm_queue *queue;
     struct fm_http *http;
@@ -46,9 +50,9 @@ struct fm_worker {
     struct fm_worker_counts counts;
 };
 
-/* Everything but the thread.  FM_ERR_*. */
+/* Everything but the thread.  `suspect`: see fm_sched_config.  FM_ERR_*. */
 FM_MUST_CHECK int fm_worker_init(struct fm_worker *worker, struct fm_server *server, unsigned index,
-                                 struct fm_error *error);
+                                 volatile struct fm_id *suspect, struct fm_error *error);
 void fm_worker_done(struct fm_worker *worker); /* its thread has ended, or never began */
 
 FM_MUST_CHECK int fm_worker_start(struct fm_worker *worker);

@@ -72,9 +72,10 @@ static void log_problem(const struct fm_request *request, const struct fm_proble
     if (error != FM_ERR_INTERNAL && error != FM_ERR_IO && error != FM_ERR_STORAGE_FULL)
         return;
     const struct fm_target *target = &request->target;
+    bool named = target->segments[0].text[0] == 'f'; /* /f/..., /fa/... */
     fm_log(FM_LOG_ERROR, "request_failed", "code", fm_err_code(error), "user",
-           target->count > 1 ? target->segments[1].text : "", "function",
-           target->count > 2 ? target->segments[2].text : "", "detail",
+           named && target->count > 1 ? target->segments[1].text : "", "function",
+           named && target->count > 2 ? target->segments[2].text : "", "detail",
            problem->detail ? problem->detail : fm_err_meaning(error), NULL);
 }
 

@@ -34,6 +34,7 @@ struct fm_http {
 
     struct fm_list clients;
     struct fm_list to_stir;    /* clients whose end the library may miss */
+    struct fm_list waits;      /* of GET /calls/<id>?wait= (calls.c) */
     struct fm_deadlines heads; /* for the request line and the headers */
     struct fm_deadlines bodies;
     struct fm_deadlines drops;

@@ -8,6 +8,7 @@
 #include "base/error.h"
 
 struct fm_buffer;
+struct fm_calls;
 struct fm_deployer;
 struct fm_functions;
 struct fm_http; /* opaque */
@@ -15,6 +16,7 @@ struct fm_loop;
 struct fm_pool;
 struct fm_queue;
 struct fm_sched;
+struct fm_under_way;
 struct fm_users;
 
 struct fm_http_config {
@@ -22,6 +24,8 @@ struct fm_http_config {
     struct fm_loop *loop;
     struct fm_sched *sched;
     struct fm_queue *queue;
+    struct fm_under_way *under_way; /* of this worker */
+    struct fm_calls *calls;         /* asked about calls that the queue has handed over to it */
     struct fm_functions *functions;
     struct fm_deployer *deployer;
     struct fm_users *users;

@@ -11,11 +11,15 @@
  * uses again, the guest reads it there, and the answer is sent from where the guest wrote it; so
  * request and call live until both the library and the scheduler have let go of them.
  *
- * What a call chained is started before its parent is answered: a client that has its 200 may rely
- * on the rest being under way.  A client that left does not change that; the call has succeeded.
+ * What a call chained is on disk before its parent is answered: a client that has its 200 may rely
+ * on the rest being run.  A client that left does not change that; the call has succeeded.
+ *
+ * A call that ended is remembered (call/recent.h); one that is put aside can be found and cancelled
+ * by others (call/under_way.h).
  *
  * Threading: the worker's. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "call/call.h"
 #include "http/routes.h"
@@ -83,25 +87,13 @@ static void add_headers(struct fm_request *request, const struct fm_call *call)
     fm_answer_header(request, "X-Faasm-Cold", call->cold ? "1" : "0");
 }
 
-/* What follows from the call whether or not anybody hears of it. */
-static int start_chains(struct fm_request *request)
+static void answer(struct fm_request *request, const struct fm_error *chains)
 {
     struct fm_call *call = request->call;
-    if (call->error || call->chains_count == 0)
-        return 0;
-    int failed = fm_queue_chains(request->http->config.queue, call, &request->error);
-    if (failed && !request->error.code)
-        (void)fm_error_set(&request->error, failed, "%s", fm_err_meaning(failed));
-    return failed;
-}
-
-static void answer(struct fm_request *request, int chains_failed)
-{
-    struct fm_call *call = request->call;
-    if (call->error || chains_failed) {
+    if (call->error || chains->code) {
         struct fm_problem problem = {
-            .error = call->error ? call->error : chains_failed,
-            .detail = call->error ? call->detail : request->error.text,
+            .error = call->error ? call->error : chains->code,
+            .detail = call->error ? call->detail : chains->text,
             .call = call,
         };
         fm_answer_problem(request, &problem);
@@ -118,20 +110,87 @@ static void free_call(struct fm_request *request)
     request->call = NULL;
 }
 
+/* All that follows from the call is on disk, or never will be. */
+static void complete(struct fm_request *request, const struct fm_queue_chains *chains)
+{
+    static const struct fm_error none;
+    fm_sched_remember(request->http->config.sched, request->call, chains ? &chains->error : NULL,
+                      chains ? chains->children : NULL, chains ? chains->children_count : 0);
+    fm_under_way_end(request->http->config.under_way, &request->under_way);
+    if (!request->client) {
+        free_call(request);
+        fm_request_free(request);
+        return;
+    }
+    if (request->phase == FM_REQUEST_CLOSE)
+        return; /* leave() is about to come */
+    if (request->suspended && request->hung_up) {
+        fm_request_close(request);
+        return;
+    }
+    answer(request, chains ? &chains->error : &none);
+    if (request->suspended)
+        fm_request_wake(request);
+}
+
+/* --- chained calls ---------------------------------------------------------------------------- */
+
+struct fm_chaining {
+    struct fm_queue_chains chains;
+    struct fm_request *request;
+};
+
+static void end_chaining(struct fm_chaining *chaining)
+{
+    struct fm_request *request = chaining->request;
+    request->chaining = NULL;
+    complete(request, &chaining->chains);
+    free(chaining->chains.children);
+    free(chaining);
+}
+
+static void on_chained(struct fm_queue_chains *chains)
+{
+    struct fm_chaining *chaining = FM_CONTAINER_OF(chains, struct fm_chaining, chains);
+    chaining->request->http->counts.operations--;
+    end_chaining(chaining);
+}
+
+/* The call is DONE and has chained something: complete() comes when that is on disk, or at once
+ * when it cannot be. */
+static void chain(struct fm_request *request)
+{
+    struct fm_http *http = request->http;
+    struct fm_chaining *chaining = calloc(1, sizeof(*chaining));
+    if (!chaining) {
+        static struct fm_queue_chains no_memory = {.error = {FM_ERR_NOMEM, "out of memory"}};
+        complete(request, &no_memory);
+        return;
+    }
+    chaining->request = request;
+    chaining->chains.parent = request->call;
+    chaining->chains.on_done = on_chained;
+    request->chaining = chaining;
+    if (fm_queue_chains(http->config.queue, &chaining->chains) != 0) {
+        end_chaining(chaining);
+        return;
+    }
+    http->counts.operations++;
+}
+
+static bool has_chained(const struct fm_call *call)
+{
+    return FM_UNLIKELY(call->chains_count > 0) && call->error == 0;
+}
+
 static void on_call_done(struct fm_call *call)
 {
     struct fm_request *request = call->owner;
     request->call_ended = true;
-    int chains_failed = start_chains(request);
-    if (!request->client) {
-        free_call(request);
-        fm_request_free(request);
-    } else if (request->hung_up) {
-        fm_request_close(request);
-    } else {
-        answer(request, chains_failed);
-        fm_request_wake(request);
-    }
+    if (has_chained(call))
+        chain(request);
+    else
+        complete(request, NULL);
 }
 
 /* --- the handler ------------------------------------------------------------------------------ */
@@ -157,17 +216,20 @@ static void run(struct fm_request *request)
     call->input_bytes = request->body.length;
     call->owner = request;
     call->on_done = on_call_done;
-    if (fm_sched_submit(sched, call) == FM_SUBMIT_DONE) {
-        request->call_ended = true;
-        answer(request, start_chains(request));
-    } else {
+    if (fm_sched_submit(sched, call) == FM_SUBMIT_LATER)
+        fm_under_way_begin(request->http->config.under_way, &request->under_way, call);
+    else
+        on_call_done(call);
+    if (!request->call_ended || request->chaining)
         fm_request_wait(request, true);
-    }
 }
 
 static void cancel(struct fm_request *request)
 {
-    fm_sched_cancel(request->http->config.sched, request->call, FM_ERR_CANCELLED);
+    if (request->chaining)
+        fm_request_close(request); /* its chained calls are accepted all the same */
+    else
+        fm_sched_cancel(request->http->config.sched, request->call, FM_ERR_CANCELLED);
 }
 
 static bool leave(struct fm_request *request)
@@ -175,9 +237,11 @@ static bool leave(struct fm_request *request)
     if (!request->call)
         return true;
     if (!request->call_ended) {
-        cancel(request); /* on_call_done() frees both, perhaps already has */
+        cancel(request); /* complete() frees both, perhaps already has */
         return false;
     }
+    if (request->chaining)
+        return false; /* the same, later */
     free_call(request);
     return true;
 }

@@ -90,6 +90,18 @@ static void forget_body(struct fm_request *request, size_t keep_bytes)
     fm_buffer_clear(&request->body, keep_bytes);
 }
 
+uint8_t *fm_request_take_body(struct fm_request *request, size_t *ret_bytes)
+{
+    size_t room = request->body.capacity;
+    request->http->bodies_bytes -= request->body.length;
+    uint8_t *body = fm_buffer_take(&request->body, ret_bytes);
+    if (body && room - *ret_bytes > *ret_bytes / 8) { /* it may have doubled while it came */
+        uint8_t *tight = realloc(body, *ret_bytes);
+        body = tight ? tight : body;
+    }
+    return body;
+}
+
 static void destroy(struct fm_request *request)
 {
     fm_buffer_done(&request->body);

@@ -6,12 +6,16 @@
 #include <microhttpd.h>
 
 #include "base/buffer.h"
+#include "call/under_way.h"
 #include "http/client.h"
 #include "http/target.h"
 
+struct fm_accepting;
 struct fm_ask;
 struct fm_call;
+struct fm_chaining;
 struct fm_function;
+struct fm_listing;
 struct fm_patch;
 struct fm_put;
 struct fm_removal;
@@ -89,12 +93,17 @@ struct fm_request {
 
     struct fm_function *function; /* good while function_pass == http->pass */
     uint64_t function_pass;
-    struct fm_call *call; /* one of these, the handler's */
+    struct fm_call *call; /* these are the handler's */
     bool call_ended;      /* until then the call may be another worker's */
+    struct fm_under_way_call under_way;
+    struct fm_chaining *chaining;
     struct fm_put *put;
     struct fm_removal *removal;
+    struct fm_accepting *accepting;
     struct fm_ask *ask;
     struct fm_patch *patch;
+    struct fm_listing *listing;
+    uint64_t wait_ns;
 
     struct fm_list link; /* in http->free_requests */
 };
@@ -110,6 +119,9 @@ void fm_request_completed(void *data, struct MHD_Connection *connection, void **
 void fm_request_leave(struct fm_request *request); /* the library lets go of it */
 void fm_request_free(struct fm_request *request);  /* or keeps it for a next one */
 void fm_request_free_all(struct fm_http *http);    /* those that were kept */
+
+/* Gives the body, which is whole, to the caller: from malloc, NULL if it is empty. */
+uint8_t *fm_request_take_body(struct fm_request *request, size_t *ret_bytes);
 
 /* Puts the request aside until fm_request_wake().  With `hang_up`, a client that leaves meanwhile
  * is noticed and handler->cancel called. */

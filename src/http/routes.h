@@ -25,6 +25,9 @@ FM_MUST_CHECK int fm_invoke_find(struct fm_request *request, struct fm_function 
 /* The names in `/f/<user>/<function>`: FM_ERR_BAD_NAME. */
 FM_MUST_CHECK int fm_invoke_names(struct fm_request *request);
 
+/* Nobody waits for the end of a call any more (`?wait=`): all are answered.  (calls.c) */
+void fm_calls_waits_end(struct fm_http *http);
+
 /* Answers with the function JSON of `version` and this worker's counts.  (functions.c) */
 void fm_function_answer(struct fm_request *request, unsigned status,
                         const struct fm_version *version);
@@ -35,8 +38,10 @@ extern const struct fm_handler fm_function_get_handler;    /* GET */
 extern const struct fm_handler fm_function_delete_handler; /* DELETE */
 extern const struct fm_handler fm_function_list_handler;   /* GET /f/<user> */
 extern const struct fm_handler fm_async_handler;           /* POST /fa/<user>/<function> */
+extern const struct fm_handler fm_call_list_handler;       /* GET /calls */
 extern const struct fm_handler fm_call_get_handler;        /* GET /calls/<id> */
 extern const struct fm_handler fm_call_delete_handler;     /* DELETE */
+extern const struct fm_handler fm_call_redrive_handler;    /* POST /calls/<id>/redrive */
 extern const struct fm_handler fm_call_output_handler;     /* GET /calls/<id>/output */
 extern const struct fm_handler fm_call_log_handler;        /* GET /calls/<id>/log */
 extern const struct fm_handler fm_user_get_handler;        /* GET /users/<user> */

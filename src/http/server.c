@@ -36,6 +36,7 @@
 
 #include "http/client.h"
 #include "http/request.h"
+#include "http/routes.h"
 
 #define NOTES_BYTES (8 * FM_KIB) /* a connection's memory, besides the request's head */
 
@@ -130,6 +131,7 @@ int fm_http_new(const struct fm_http_config *config, struct fm_http **ret_http,
     fm_timer_init(&http->kick, on_kick);
     fm_list_init(&http->clients);
     fm_list_init(&http->to_stir);
+    fm_list_init(&http->waits);
     fm_list_init(&http->free_requests);
     int failed = start_deadlines(http, error);
     if (!failed)
@@ -152,6 +154,7 @@ static struct fm_client *client_at(struct fm_list *link)
 void fm_http_drain(struct fm_http *http)
 {
     http->draining = true;
+    fm_calls_waits_end(http);
     FM_LIST_FOREACH(&http->clients, link)
     fm_client_drain(client_at(link));
 }

@@ -18,10 +18,10 @@
 #include "loop/pool.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 
 #include "base/error.h"
+#include "loop/thread.h"
 
 struct fm_pool {
     size_t jobs_max;        /* never changes */
@@ -69,7 +69,6 @@ static struct fm_job *next_job(struct fm_pool *pool)
 static void *thread_main(void *data)
 {
     struct fm_pool *pool = data;
-    (void)pthread_setname_np(pthread_self(), "faasm-io"); /* only for people who look */
     lock(pool);
     struct fm_job *job = NULL;
     while ((job = next_job(pool)) != NULL) {
@@ -90,38 +89,16 @@ static void on_message(struct fm_message *message)
     job->on_done(job);
 }
 
-/* Signals that mean something to the process are for other threads.  Not blocked are faults of the
- * thread itself: POSIX leaves open what a blocked one does, and nobody would report the crash. */
-static void signals_block(sigset_t *ret_before)
-{
-    static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE};
-    sigset_t blocked;
-    (void)sigfillset(&blocked); /* cannot fail */
-    for (size_t i = 0; i < FM_ARRAY_LENGTH(faults); i++)
-        (void)sigdelset(&blocked, faults[i]); /* cannot fail: they are signals */
-    int error = pthread_sigmask(SIG_SETMASK, &blocked, ret_before);
-    FM_ASSERT(error == 0);
-}
-
-static void signals_restore(const sigset_t *before)
-{
-    int error = pthread_sigmask(SIG_SETMASK, before, NULL);
-    FM_ASSERT(error == 0);
-}
-
-/* A thread inherits its creator's mask, so there is no moment at which it could get a signal. */
 static int start_threads(struct fm_pool *pool, unsigned threads)
 {
-    int error = 0;
-    sigset_t before;
-    signals_block(&before);
-    while (error == 0 && pool->threads_count < threads) {
-        error = pthread_create(&pool->threads[pool->threads_count], NULL, thread_main, pool);
-        if (error == 0)
+    int failed = 0;
+    while (!failed && pool->threads_count < threads) {
+        failed =
+            fm_thread_start(&pool->threads[pool->threads_count], "faasm-io", thread_main, pool);
+        if (!failed)
             pool->threads_count += 1;
     }
-    signals_restore(&before);
-    return error ? FM_ERR_BUSY : 0;
+    return failed;
 }
 
 int fm_pool_new(unsigned threads, size_t jobs_max, struct fm_pool **ret_pool)

@@ -44,6 +44,11 @@
  * stand in a list which the next turns work off, each within its share of time.  The children of an
  * orphan become orphans when it is cancelled, and join the list: no recursion.
  *
+ * What a child chained (chain()) is stored as if it had not been a child, and it has ended for its
+ * parent only when that is on disk, or will never be: then it ends with the reason.  Meanwhile its
+ * call is DONE and stays, though its sandbox is free.  If the parent ends in the middle the child
+ * has succeeded all the same, and what it chained is run.
+ *
  * A call that can start calls never leaves its worker; its children may, and come home to end.
  *
  * Lifetime: a set of children is made with the first and goes when its parent has ended and none of
@@ -55,6 +60,7 @@
 
 #include "base/clock.h"
 #include "base/name.h"
+#include "call/under_way.h"
 
 #define COPY_BYTES_MAX (64 * FM_KIB) /* of an output; larger ones are taken over instead */
 #define FREE_AT_ONCE_MAX 100         /* ended children of a parent that ends */
@@ -65,7 +71,8 @@ struct child {
     struct fm_children *set;
     struct fm_call *call; /* NULL once it has ended */
     uint8_t *input;
-    struct fm_list link; /* in set->under_way */
+    struct fm_list link;            /* in set->under_way */
+    struct fm_under_way_call known; /* to those who ask for it by id */
 };
 
 struct fm_children {
@@ -132,16 +139,6 @@ static bool make_room(struct fm_children *set)
 
 /* --- the end of a child ----------------------------------------------------------------------- */
 
-/* What a child chained starts as if it had not been a child. */
-static int start_chains(struct fm_sched *sched, const struct fm_call *call)
-{
-    if (call->error || call->chains_count == 0)
-        return call->error;
-    struct fm_error error = {0};
-    return sched->config.chains ? sched->config.chains(sched->config.data, call, &error)
-                                : FM_ERR_BUSY;
-}
-
 /* A copy of exactly its size, so that the call keeps its buffer for the next; where that would cost
  * more than it saves the buffer itself.  False: no memory. */
 static bool take_output(struct fm_child *seen, struct fm_buffer *output)
@@ -192,16 +189,20 @@ static void drop_input(struct child *child)
     child->input = NULL;
 }
 
-static void on_child_done(struct fm_call *call)
+/* All that follows from it is on disk, or never will be.  `chains` NULL: it chained nothing. */
+static void child_over(struct child *child, const struct fm_sched_chains *chains)
 {
-    struct child *child = call->owner;
     struct fm_children *set = child->set;
     struct fm_sched *sched = set->sched;
-    int error = start_chains(sched, call);
+    struct fm_call *call = child->call;
+    fm_sched_remember(sched, call, chains ? &chains->error : NULL, chains ? chains->children : NULL,
+                      chains ? chains->children_count : 0);
+    if (sched->config.under_way)
+        fm_under_way_end(sched->config.under_way, &child->known);
     fm_list_remove(&child->link);
     drop_input(child);
     if (set->parent)
-        keep_outcome(child, call, error);
+        keep_outcome(child, call, chains ? chains->error.code : call->error);
     child->call = NULL;
     fm_sched_call_free(sched, call);
     set->running--;
@@ -214,6 +215,57 @@ static void on_child_done(struct fm_call *call)
     } else if (set->running == 0 && !fm_list_linked(&set->orphan)) {
         set_free(set);
     }
+}
+
+/* --- what a child chained --------------------------------------------------------------------- */
+
+struct chaining {
+    struct fm_sched_chains chains;
+    struct child *child;
+};
+
+static void end_chaining(struct chaining *chaining)
+{
+    child_over(chaining->child, &chaining->chains);
+    free(chaining->chains.children);
+    free(chaining);
+}
+
+static void on_chains_stored(struct fm_sched_chains *chains)
+{
+    struct chaining *chaining = FM_CONTAINER_OF(chains, struct chaining, chains);
+    chaining->child->set->sched->chaining--;
+    end_chaining(chaining);
+}
+
+static int store_chains(const struct fm_sched *sched, struct fm_sched_chains *chains)
+{
+    if (!sched->config.chains)
+        return fm_error_set(&chains->error, FM_ERR_BUSY, "no chained call can be started here");
+    return sched->config.chains(sched->config.data, chains);
+}
+
+static void on_child_done(struct fm_call *call)
+{
+    struct child *child = call->owner;
+    struct fm_sched *sched = child->set->sched;
+    if (FM_LIKELY(call->error || call->chains_count == 0)) {
+        child_over(child, NULL);
+        return;
+    }
+    struct chaining *chaining = calloc(1, sizeof(*chaining));
+    if (!chaining) {
+        static const struct fm_sched_chains no_memory = {.error = {FM_ERR_NOMEM, "out of memory"}};
+        child_over(child, &no_memory);
+        return;
+    }
+    chaining->child = child;
+    chaining->chains.call = call;
+    chaining->chains.on_done = on_chains_stored;
+    if (store_chains(sched, &chaining->chains) != 0)
+        end_chaining(chaining);
+    else
+        sched->chaining++;
 }
 
 /* --- the start of a child --------------------------------------------------------------------- */
@@ -306,6 +358,8 @@ static int64_t start(struct fm_call *call, const char *name, size_t name_length,
     set->children[set->count++] = child;
     set->running++;
     fm_list_push_back(&set->under_way, &child->link);
+    if (sched->config.under_way)
+        fm_under_way_begin(sched->config.under_way, &child->known, child->call);
     fm_call_child_add(call, id);
     return set->count;
 }

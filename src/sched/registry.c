@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "call/recent.h"
 
 #define KEY_SIZE (2 * FM_NAME_LENGTH_MAX + 2)
 
@@ -67,6 +68,7 @@ static void free_slot_if_unused(struct fm_slot *slot)
         return;
     struct fm_function *function = slot->function;
     put_module(slot);
+    fm_recent_function_drop(slot->recent);
     fm_lease_done(&slot->concurrency);
     fm_code_release(slot->registry->modules, slot->code);
     fm_list_remove(&slot->link);

@@ -22,9 +22,10 @@ struct fm_slot {
     struct fm_module *module; /* got from fm_modules; NULL: not loaded here */
     struct fm_lease concurrency;
     bool starts_calls; /* its module imports call_start: its calls stay on this worker */
-    uint32_t calls;    /* made and not yet freed */
-    uint64_t used_ns;  /* when the code's used_ns was last written */
-    bool retired;      /* not the current version any more; goes with its last call */
+    struct fm_recent_function *recent; /* NULL: no call of it was remembered yet */
+    uint32_t calls;                    /* made and not yet freed */
+    uint64_t used_ns;                  /* when the code's used_ns was last written */
+    bool retired; /* not the current version any more; goes with its last call */
     bool loading;
     struct fm_load load;
     struct fm_list waiting;      /* tasks that wait for the module */

@@ -341,6 +341,7 @@ static void run_task(struct fm_task *task)
     task->place = FM_TASK_INSIDE;
     fm_cputime_begin(&sched->cputime, fm_clock_monotonic_ns(), task->guest != NULL);
     fm_call_set_state(call, FM_CALL_RUNNING, fm_loop_now_ns(sched->config.loop));
+    *sched->config.suspect = call->id;
     if (ensure_guest(task)) {
         fm_ticker_enter(sched->seat);
         state = fm_guest_run(task->guest);
@@ -349,6 +350,7 @@ static void run_task(struct fm_task *task)
         if (state == FM_GUEST_DONE)
             drop_guest(task);
     }
+    sched->config.suspect->high = 0; /* no id has this */
     uint64_t now_ns = fm_clock_monotonic_ns();
     uint64_t used_ns = fm_cputime_end(&sched->cputime, now_ns);
     charge(task, used_ns);
@@ -597,22 +599,6 @@ void fm_sched_cancel(struct fm_sched *sched, struct fm_call *call, int error)
         cancel_here(task, error);
 }
 
-void fm_sched_progress(const struct fm_call *call, struct fm_progress *ret_progress)
-{
-    const struct fm_task *task = task_of(call);
-    if (task->away) {
-        *ret_progress = task->left;
-        return;
-    }
-    *ret_progress = (struct fm_progress){
-        .state = call->state,
-        .started_ns = call->started_ns,
-        .finished_ns = call->finished_ns,
-        .cpu_ns = call->cpu_ns,
-        .memory_bytes = call->memory_bytes,
-    };
-}
-
 /* --- functions -------------------------------------------------------------------------------- */
 
 struct fm_function *fm_sched_function(struct fm_sched *sched, const char *user, size_t user_length,
@@ -658,6 +644,8 @@ int fm_sched_new(const struct fm_sched_config *config, struct fm_sched **ret_sch
     if (!sched)
         return FM_ERR_NOMEM;
     sched->config = *config;
+    if (!config->suspect)
+        sched->config.suspect = &sched->nobody;
     sched->seat = fm_ticker_seat(config->ticker, config->worker);
     fm_list_init(&sched->free_tasks);
     fm_cputime_init(&sched->cputime, fm_clock_thread_cpu_ns);
@@ -693,7 +681,7 @@ struct fm_sched *fm_sched_free(struct fm_sched *sched)
     if (!sched)
         return NULL;
     fm_children_reap(sched, true);
-    FM_ASSERT(sched->counts.calls == 0 && sched->counts.borrowed == 0);
+    FM_ASSERT(sched->counts.calls == 0 && sched->counts.borrowed == 0 && sched->chaining == 0);
     fm_trimmer_done(&sched->trimmer);
     fm_children_done(sched);
     struct fm_list *link = NULL;
@@ -720,12 +708,18 @@ void fm_sched_drain(struct fm_sched *sched)
 
 bool fm_sched_drained(const struct fm_sched *sched)
 {
-    return sched->closed && sched->counts.calls == 0 && sched->counts.borrowed == 0;
+    return sched->closed && sched->counts.calls == 0 && sched->counts.borrowed == 0 &&
+           sched->chaining == 0;
 }
 
 void fm_sched_recall(struct fm_sched *sched)
 {
     fm_handover_recall(sched);
+}
+
+void fm_sched_reap(struct fm_sched *sched)
+{
+    fm_children_reap(sched, true);
 }
 
 void fm_sched_counts(const struct fm_sched *sched, struct fm_sched_counts *ret_counts)

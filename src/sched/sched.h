@@ -21,30 +21,48 @@ struct fm_function; /* one function as this worker knows it; opaque */
 struct fm_loop;
 struct fm_modules;
 struct fm_peers;
+struct fm_recent;
 struct fm_sched; /* opaque */
 struct fm_ticker;
+struct fm_under_way;
 struct fm_users;
 
 /* The last byte of a call's id names the worker that has it. */
 #define FM_SCHED_WORKERS_MASK 0xffu
 #define FM_SCHED_WORKERS_MAX 256
 
+/* What a call that another one has started (call_start) chained, on its way to the disk. */
+struct fm_sched_chains {
+    const struct fm_call *call; /* DONE, without an error */
+    void (*on_done)(struct fm_sched_chains *chains);
+
+    struct fm_error error;  /* answer: why they were not stored; then none of them is */
+    struct fm_id *children; /* answer: from malloc, the asker's; NULL after an error */
+    size_t children_count;
+};
+
 struct fm_sched_config {
     unsigned worker;  /* index; also in the ids of its calls */
     unsigned workers; /* how many there are */
     struct fm_loop *loop;
-    struct fm_modules *modules; /* shared by all workers */
-    struct fm_ticker *ticker;   /* the same */
-    struct fm_engine *engine;   /* the same; NULL: its call stacks are not trimmed */
-    struct fm_users *users;     /* the same; NULL: the worker is alone and has its own */
-    struct fm_peers *peers;     /* the same: balance.h; NULL: calls stay where they are made */
-    uint32_t calls_max;         /* sandboxes of this worker at once */
-    uint32_t queue_max;         /* calls waiting for one; more are FM_ERR_BUSY */
-    uint32_t await_depth;       /* calls that may wait for one another; as many sandboxes more */
+    struct fm_modules *modules;     /* shared by all workers */
+    struct fm_ticker *ticker;       /* the same */
+    struct fm_engine *engine;       /* the same; NULL: its call stacks are not trimmed */
+    struct fm_users *users;         /* the same; NULL: the worker is alone and has its own */
+    struct fm_peers *peers;         /* the same: balance.h; NULL: calls stay where they are made */
+    struct fm_recent *recent;       /* of this worker; NULL: nothing is remembered */
+    struct fm_under_way *under_way; /* the same; for calls that calls have started; NULL: none */
+    uint32_t calls_max;             /* sandboxes of this worker at once */
+    uint32_t queue_max;             /* calls waiting for one; more are FM_ERR_BUSY */
+    uint32_t await_depth; /* calls that may wait for one another; as many sandboxes more */
 
-    /* A call that another one started has ended well and chained some: starts these, as
-     * fm_queue_chains() does.  NULL: none can be. */
-    int (*chains)(void *data, const struct fm_call *call, struct fm_error *error);
+    /* Where the id of the call whose guest runs is noted, for whoever looks at it after a crash;
+     * all 0 in between.  NULL: nobody will. */
+    volatile struct fm_id *suspect;
+
+    /* Stores what a call that another one started chained.  0: chains->on_done() comes later; else
+     * the error is there at once, and on_done() does not come.  NULL: nothing can be stored. */
+    int (*chains)(void *data, struct fm_sched_chains *chains);
     void *data;
 };
 
@@ -112,9 +130,17 @@ struct fm_progress {
     uint64_t finished_ns;
     uint64_t cpu_ns;
     uint64_t memory_bytes;
+    bool cancelled; /* it is to end, and has not yet */
 };
 
 void fm_sched_progress(const struct fm_call *call, struct fm_progress *ret_progress);
+
+/* Remembers a call that is DONE (call/recent.h), unless the door refused it: in a flood these would
+ * push out what did run.  `chained` are the calls that it chained; `chains_error`, why it could
+ * not: NULL or code 0 if it could. */
+void fm_sched_remember(struct fm_sched *sched, const struct fm_call *call,
+                       const struct fm_error *chains_error, const struct fm_id *chained,
+                       size_t chained_count);
 
 /* --- the worker's loop ------------------------------------------------------------------------ */
 
@@ -134,6 +160,9 @@ bool fm_sched_drained(const struct fm_sched *sched);
 /* The threads have ended: what this worker has of others goes home, with the messages that are
  * delivered next.  For all workers, before their calls are cancelled. */
 void fm_sched_recall(struct fm_sched *sched);
+
+/* Ends at once what the following turns would end bit by bit: calls whose parents have ended. */
+void fm_sched_reap(struct fm_sched *sched);
 
 struct fm_sched_counts {
     uint64_t submitted;

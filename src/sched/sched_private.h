@@ -86,6 +86,7 @@ struct fm_sched {
     struct fm_list *crowds; /* by level - 1: fm_children with a child that waits for a sandbox */
     uint32_t crowded;       /* such children */
     struct fm_list orphans; /* fm_children whose parent has ended */
+    uint32_t chaining;      /* children that have ended, but for what they chained */
 
     struct fm_cputime cputime; /* of the guest that has the thread */
     struct fm_trimmer trimmer;
@@ -96,6 +97,7 @@ struct fm_sched {
     bool recalled;           /* nothing runs here any more */
     bool told_idle;          /* what others see: balance.h */
     struct fm_list borrowed; /* tasks of other workers: borrowed_link */
+    struct fm_id nobody;     /* where suspects are noted when nobody looks */
     struct fm_sched_counts counts;
 };
 

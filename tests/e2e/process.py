@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import threading
+import time
 
 FAASM = os.environ["FAASM"]
 SAMPLES = os.environ.get("FAASM_SAMPLES", "")
@@ -92,6 +93,11 @@ class Server:
             if self.metric(name) == value:
                 return
         raise AssertionError(f"{name} is {self.metric(name)}, not {value}")
+
+    def wait_metric_reaches(self, name, value, timeout=60):
+        end = time.monotonic() + timeout
+        while self.metric(name) < value:
+            assert time.monotonic() < end, f"{name} is {self.metric(name)}, not yet {value}"
 
     def child(self):
         """The process id of the server proper."""

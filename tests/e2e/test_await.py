@@ -298,10 +298,7 @@ def test_a_child_is_told_about_itself(server):
 def test_children_in_the_call_json(server):
     _, body, _ = server.request("POST", "/fa/ada/batches", struct.pack("<II", 3, 5) + b"echo")
     path = "/calls/" + json.loads(body)["id"]
-    for _ in range(10000):
-        record = json.loads(server.request("GET", path)[1])
-        if record["finished_at"]:
-            break
+    record = json.loads(server.request("GET", path + "?wait=60")[1])
     assert record["status"] == "succeeded", record
     assert len(set(record["children"])) == 15
     assert record["children"] == sorted(record["children"])
@@ -313,15 +310,11 @@ def test_a_chained_call_knows_its_parent(server):
         "(i32.const 6)", "(i32.const 4)"))
     _, body, _ = server.request("POST", "/fa/ada/chaininfo")
     parent = json.loads(body)["id"]
-    for _ in range(10000):
-        record = json.loads(server.request("GET", f"/calls/{parent}")[1])
-        if record["finished_at"]:
-            break
+    record = json.loads(server.request("GET", f"/calls/{parent}?wait=60")[1])
     child, = record["children"]
-    for _ in range(10000):
-        status, output, _ = server.request("GET", f"/calls/{child}/output")
-        if status == 200:
-            break
+    assert server.request("GET", f"/calls/{child}?wait=60")[0] == 200
+    status, output, _ = server.request("GET", f"/calls/{child}/output")
+    assert status == 200
     assert output.decode().split("\n")[6] == parent
 
 
@@ -399,9 +392,55 @@ def test_delete_ends_the_tree(server):
     grown(server, 15)
     assert server.request("DELETE", path)[0] == 202
     nothing_left(server)
-    record = json.loads(server.request("GET", path)[1])
+    record = json.loads(server.request("GET", path + "?wait=60")[1])  # until that is on disk
     assert record["status"] == "cancelled"
     assert len(record["children"]) == 2
+
+
+def record_of(server, call, query=""):
+    status, body, _ = server.request("GET", f"/calls/{call}{query}")
+    assert status == 200, body
+    return json.loads(body)
+
+
+def test_started_calls_are_calls(server):
+    """Listed and found while they run and afterwards; one may be cancelled alone."""
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(b"POST /f/ada/forest HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        grown(server, 15)
+        listed = json.loads(server.request("GET", "/calls?user=ada&status=running")[1])["calls"]
+        assert len(listed) == 15
+        calls = {call["id"]: call for call in listed}
+        twig = next(call for call in listed if call["function"] == "twig")
+        tree = calls[twig["parent"]]
+        assert tree["function"] == "tree" and twig["id"] in tree["children"]
+        assert [calls[call]["function"] for call in twig["children"]] == ["doze", "doze"]
+        first, second = twig["children"]
+        assert record_of(server, first)["parent"] == twig["id"]
+        status, body, _ = server.request("DELETE", f"/calls/{first}")
+        assert status == 202 and json.loads(body)["status"] == "cancelled"
+        grown(server, 14)  # the rest waits on
+        assert record_of(server, second)["status"] == "running"
+    nothing_left(server)
+    for call in (first, second, tree["id"]):
+        record = record_of(server, call, "?wait=60")
+        assert record["status"] == "cancelled" and record["parent"] == calls[call]["parent"]
+        assert record["children"] == calls[call]["children"]
+
+
+def test_what_a_started_call_chains_is_on_disk(server):
+    server.put("ada/relay", CHAIN.replace("nobody", "echo\\00\\00").replace(
+        "(i32.const 6)", "(i32.const 4)"))
+    status, body, headers = server.request("POST", "/f/ada/one", b"relay")
+    assert status == 200, body
+    parent = record_of(server, headers["X-Faasm-Call-Id"])
+    child, = parent["children"]
+    record = record_of(server, child)
+    assert record["status"] == "succeeded" and record["parent"] == parent["id"]
+    chained, = record["children"]
+    record = record_of(server, chained, "?wait=60")
+    assert record["status"] == "succeeded" and record["parent"] == child
+    nothing_left(server)
 
 
 def test_a_deadline_ends_the_tree(server):

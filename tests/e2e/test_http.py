@@ -82,14 +82,6 @@ CHAIN = """(module
   (func (export "_start")
     (drop (call $c (i32.const 0) (i32.const %d) (i32.const 0) (i32.const 0)))
     (drop (call $w (i32.const 0) (i32.const %d)))))"""
-LOG = """(module
-  (import "wasi_snapshot_preview1" "fd_write" (func $w (param i32 i32 i32 i32) (result i32)))
-  (memory (export "memory") 1) (data (i32.const 100) "to the log\\n")
-  (func (export "_start")
-    (i32.store (i32.const 0) (i32.const 100))
-    (i32.store (i32.const 4) (i32.const 11))
-    (drop (call $w (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 50)))))"""
-
 MODULES = {
     "echo": (ECHO, ""),
     "small": (ECHO, "?limit.input_bytes=10"),
@@ -107,8 +99,6 @@ MODULES = {
     "alone": (SLEEP % 3_600_000_000_000, "?limit.wall_ms=1h&limit.concurrency=1"),
     "chain": (CHAIN % ("echo", 4, 4), ""),
     "lost": (CHAIN % ("nobody", 6, 6), ""),
-    "log": (LOG, ""),
-    "faulty": (EXIT % 7, ""),
 }
 MIB = 1 << 20
 
@@ -515,75 +505,6 @@ def test_calls_are_counted(server):
         server.call("count/exit")
     counted = json.loads(server.request("GET", "/f/count/exit")[1])["calls"]
     assert 0 <= counted["failed"] == counted["total"] <= 5
-
-
-# --- asynchronous calls -----------------------------------------------------------------------------
-
-
-def start(server, name, body=b""):
-    status, text, headers = server.request("POST", f"/fa/{name}", body)
-    assert status == 202, text
-    answer = json.loads(text)
-    assert answer["status"] == "queued"
-    assert headers["Location"] == f"/calls/{answer['id']}"
-    assert headers["X-Faasm-Durable"] == "no"
-    return answer["id"]
-
-
-def wait_for(server, call, *statuses):
-    for _ in range(5000):
-        record = json.loads(server.request("GET", f"/calls/{call}")[1])
-        if record["status"] in statuses:
-            return record
-    raise AssertionError(record)
-
-
-def test_asynchronous_call(server):
-    call = start(server, "ada/echo", b"later")
-    record = wait_for(server, call, "succeeded")
-    assert record["id"] == call and record["user"] == "ada" and record["function"] == "echo"
-    assert record["attempt"] == 1 and record["exit_code"] == 0 and record["error"] is None
-    assert record["input_bytes"] == 5 and record["output_bytes"] == 5
-    assert record["created_at"] <= record["started_at"] <= record["finished_at"]
-    assert record["parent"] is None and record["children"] == []
-    status, body, headers = server.request("GET", f"/calls/{call}/output")
-    assert (status, body) == (200, b"later")
-    assert headers["Content-Type"] == "application/octet-stream"
-    assert server.request("GET", f"/calls/{call}/log")[:2] == (200, b"")
-
-
-def test_asynchronous_failure(server):
-    record = wait_for(server, start(server, "ada/trap"), "failed")
-    assert record["error"]["code"] == "guest_trap" and "inner" in record["error"]["backtrace"]
-    record = wait_for(server, start(server, "ada/faulty"), "failed")
-    assert record["error"]["code"] == "guest_exit" and record["exit_code"] == 7
-
-
-def test_log(server):
-    call = start(server, "ada/log")
-    wait_for(server, call, "succeeded")
-    status, body, headers = server.request("GET", f"/calls/{call}/log")
-    assert (status, body) == (200, b"to the log\n")
-    assert headers["Content-Type"].startswith("text/plain")
-
-
-def test_output_of_a_call_that_runs(server):
-    call = start(server, "ada/doze")
-    wait_for(server, call, "running")
-    problem_of(server.request("GET", f"/calls/{call}/output"), 409, "conflict")
-    status, body, _ = server.request("DELETE", f"/calls/{call}")
-    assert status == 202 and json.loads(body)["id"] == call
-    record = wait_for(server, call, "cancelled")
-    assert record["error"]["code"] == "cancelled"
-    server.wait_metric("faasm_sandboxes", 0)
-
-
-def test_chained_calls_are_children(server):
-    call = start(server, "ada/chain")
-    record = wait_for(server, call, "succeeded")
-    assert len(record["children"]) == 1
-    child = wait_for(server, record["children"][0], "succeeded")
-    assert child["parent"] == call and child["function"] == "echo"
 
 
 # --- raw sockets ------------------------------------------------------------------------------------

@@ -69,6 +69,12 @@ void torture_fail_nth(long n)
     failed = 0;
 }
 
+int torture_stop(void)
+{
+    countdown = 0;
+    return failed;
+}
+
 int torture(int (*body)(void *data), void *data)
 {
     for (int run = 1;; run++) {

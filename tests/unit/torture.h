@@ -10,3 +10,6 @@ int torture(int (*body)(void *data), void *data);
 
 /* For finer use: the n-th allocation from now (1 is the next) fails, 0 none. */
 void torture_fail_nth(long n);
+
+/* No more failures.  Whether there was one since. */
+int torture_stop(void);

@@ -26,7 +26,11 @@ static void test_defaults(void **state)
     assert_int_equal(limits.chain_fanout, 1000);
     assert_int_equal(limits.chain_depth, 32);
     assert_int_equal(limits.children_bytes, 64 << 20);
-    assert_int_equal(fm_limit_rows_count, 10);
+    assert_int_equal(limits.attempts, 1);
+    assert_int_equal(limits.retry_ms, 1000);
+    assert_int_equal(limits.age_ms, 24 * 3600000);
+    assert_int_equal(limits.retention_ms, 3600000);
+    assert_int_equal(fm_limit_rows_count, 14);
 }
 
 static void test_ceilings(void **state)

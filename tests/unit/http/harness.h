@@ -29,10 +29,11 @@
 #include "base/clock.h"
 #include "call/call.h"
 #include "call/function.h"
+#include "call/under_way.h"
 #include "http/http.h"
 #include "loop/loop.h"
 #include "loop/pool.h"
-#include "queue/queue.h"
+#include "queue/ask.h"
 #include "sched/deploy.h"
 #include "sched/sched.h"
 #include "sched/users_change.h"
@@ -224,65 +225,263 @@ static void finish_waiting(void)
     call->on_done(call);
 }
 
-/* --- the queue
- * ------------------------------------------------------------------------------------ */
+/* --- the queue and the store of calls
+ * ------------------------------------------------------------- */
 
-static int chains_fail;
-static struct fm_query *asked; /* the last question */
-static bool asked_to_cancel;
+/* What they are asked stays here until pump(), or, while `answers_held`, until a test answers. */
+static bool answers_held;
+static struct fm_queue_submit *submitted;
+static struct fm_queue_chains *chaining;
+static struct fm_queue_ask *asked_queue;
+static struct fm_queue_wait *waiting;
+static struct fm_queue_list *asked_memory;
+static struct fm_calls_get *asked;
+static struct fm_calls_list *asked_disk;
+
+static int submit_fails;  /* when it is written */
+static bool submit_found; /* a key that is known */
+static uint64_t submitted_delay_ns;
+static char submitted_key[300];
+static int chains_fail; /* at once */
+static int chains_fail_later;
+static const struct fm_call_record *disk_has; /* NULL: not found */
+static const char *disk_output;
+static const struct fm_call_record *memory_has; /* the same */
+static int queue_fails;
+static enum fm_queue_verb asked_verb;
 static bool asked_for_output;
-static struct fm_record *answer_given; /* NULL: questions stay open */
+static bool asked_for_log;
+static unsigned waits_made;
+static unsigned waits_stopped;
+static struct fm_call_record *list_disk; /* the latest first, as far as ids go */
+static size_t list_disk_count;
+static struct fm_id list_disk_next;
+static struct fm_call_record *list_memory;
+static size_t list_memory_count;
+static struct fm_under_way under_way;
 
-int fm_queue_submit(struct fm_queue *queue, struct fm_function *function, const uint8_t *input,
-                    size_t input_bytes, struct fm_id *ret_id)
+int fm_queue_submit(struct fm_queue *queue, struct fm_queue_submit *submit, struct fm_error *error)
 {
     (void)queue;
-    (void)input;
-    if (strcmp(function->version->function, "busy") == 0)
-        return FM_ERR_BUSY;
-    *ret_id = (struct fm_id){.high = UINT64_C(0x0123456789ab7002), .low = input_bytes};
+    assert_null(submitted);
+    if (strcmp(submit->function->version->function, "busy") == 0)
+        return fm_error_set(error, FM_ERR_BUSY, "too many");
+    submitted = submit;
+    submitted_delay_ns = submit->delay_ns;
+    (void)snprintf(submitted_key, sizeof(submitted_key), "%s", submit->key ? submit->key : "-");
     return 0;
 }
 
-int fm_queue_chains(struct fm_queue *queue, const struct fm_call *parent, struct fm_error *error)
+static void finish_submit(void)
+{
+    struct fm_queue_submit *submit = submitted;
+    submitted = NULL;
+    free(submit->input);
+    submit->error = submit_fails;
+    submit->id = (struct fm_id){.high = UINT64_C(0x0123456789ab7002), .low = submit->input_bytes};
+    submit->status = submit_found ? FM_STATUS_SUCCEEDED : FM_STATUS_QUEUED;
+    submit->on_done(submit);
+}
+
+int fm_queue_chains(struct fm_queue *queue, struct fm_queue_chains *chains)
 {
     (void)queue;
-    assert_int_equal(parent->chains_count, 1);
+    assert_int_equal(chains->parent->chains_count, 1);
+    assert_null(chaining);
     if (chains_fail)
-        return fm_error_set(error, chains_fail, "no function 'u/next'");
-    chains_started++;
+        return fm_error_set(&chains->error, chains_fail, "no function 'u/next'");
+    chaining = chains;
     return 0;
 }
 
-static void give_answer(struct fm_query *query, const struct fm_record *record)
+static void finish_chains(void)
 {
-    query->found = record != NULL;
-    if (record)
-        query->record = *record;
-    query->on_answer(query);
+    struct fm_queue_chains *chains = chaining;
+    chaining = NULL;
+    if (chains_fail_later)
+        (void)fm_error_set(&chains->error, chains_fail_later, "cannot be stored");
+    else
+        chains_started++;
+    chains->on_done(chains);
 }
 
-void fm_queue_ask(struct fm_queue *queue, struct fm_query *query)
+void fm_sched_remember(struct fm_sched *sched, const struct fm_call *call,
+                       const struct fm_error *chains_error, const struct fm_id *chained,
+                       size_t chained_count)
+{
+    (void)sched;
+    (void)chains_error;
+    (void)chained;
+    (void)chained_count;
+    assert_int_equal(call->state, FM_CALL_DONE);
+}
+
+void fm_queue_ask(struct fm_queue *queue, struct fm_queue_ask *ask)
 {
     (void)queue;
-    asked = query;
-    asked_to_cancel = query->cancel;
-    asked_for_output = query->want_output;
-    if (answer_given)
-        give_answer(query, answer_given);
+    assert_null(asked_queue);
+    asked_queue = ask;
+    asked_verb = ask->verb;
 }
 
-void fm_record_done(struct fm_record *record)
+static void answer_queue(void)
 {
-    free(record->output);
-    free(record->log);
-    *record = (struct fm_record){0};
+    struct fm_queue_ask *ask = asked_queue;
+    asked_queue = NULL;
+    ask->error = queue_fails ? queue_fails : memory_has ? 0 : FM_ERR_NOT_FOUND;
+    if (memory_has) {
+        assert_int_equal(fm_call_record_copy(memory_has, &ask->record), 0);
+        if (memory_has->log_bytes > 0 && ask->verb == FM_QUEUE_RECALL)
+            ask->log = (uint8_t *)strdup("ml");
+    }
+    ask->on_answer(ask);
 }
 
-const char *fm_record_status_text(enum fm_record_status status)
+void fm_queue_wait(struct fm_queue *queue, struct fm_queue_wait *wait)
 {
-    static const char *const texts[] = {"queued", "running", "succeeded", "failed", "cancelled"};
-    return texts[status];
+    (void)queue;
+    assert_null(waiting);
+    waits_made++;
+    waiting = wait;
+}
+
+/* Its call has ended, or waiting for it has. */
+static void finish_wait(void)
+{
+    struct fm_queue_wait *wait = waiting;
+    waiting = NULL;
+    wait->on_end(wait);
+}
+
+static bool wait_stopped;
+
+void fm_queue_wait_stop(struct fm_queue_wait *wait)
+{
+    assert_ptr_equal(wait, waiting);
+    assert_false(wait_stopped);
+    waits_stopped++;
+    wait_stopped = true;
+}
+
+void fm_queue_list(struct fm_queue *queue, struct fm_queue_list *list)
+{
+    (void)queue;
+    asked_memory = list;
+}
+
+static void answer_memory(void)
+{
+    struct fm_queue_list *list = asked_memory;
+    asked_memory = NULL;
+    list->records = list_memory;
+    list->records_count = list_memory_count < list->limit ? list_memory_count : list->limit;
+    list->on_answer(list);
+}
+
+void fm_queue_list_done(struct fm_queue_list *list)
+{
+    list->records = NULL;
+    list->records_count = 0;
+}
+
+void fm_calls_get(struct fm_calls *calls, struct fm_calls_get *get, struct fm_mailbox *home)
+{
+    (void)calls;
+    (void)home;
+    assert_null(asked);
+    asked = get;
+    asked_for_output = get->want_output;
+    asked_for_log = get->want_log;
+}
+
+static void give(struct fm_calls_content *content, bool wanted)
+{
+    if (!wanted || !disk_output)
+        return;
+    content->data = (uint8_t *)strdup(disk_output);
+    content->bytes = strlen(disk_output);
+}
+
+static void answer_disk(void)
+{
+    struct fm_calls_get *get = asked;
+    asked = NULL;
+    get->read.error = disk_has ? 0 : FM_ERR_NOT_FOUND;
+    if (disk_has) {
+        assert_int_equal(fm_call_record_copy(disk_has, &get->record), 0);
+        give(&get->output, get->want_output);
+        give(&get->log, get->want_log);
+    }
+    get->read.on_done(&get->read);
+}
+
+void fm_calls_get_done(struct fm_calls_get *get)
+{
+    fm_call_record_done(&get->record);
+    free(get->output.data);
+    free(get->log.data);
+}
+
+void fm_calls_list(struct fm_calls *calls, struct fm_calls_list *list, struct fm_mailbox *home)
+{
+    (void)calls;
+    (void)home;
+    asked_disk = list;
+}
+
+static void answer_list(void)
+{
+    struct fm_calls_list *list = asked_disk;
+    asked_disk = NULL;
+    list->read.error = 0;
+    list->records = list_disk;
+    list->records_count = list_disk_count < list->limit ? list_disk_count : list->limit;
+    list->next = list_disk_next;
+    list->read.on_done(&list->read);
+}
+
+void fm_calls_list_done(struct fm_calls_list *list)
+{
+    list->records = NULL;
+    list->records_count = 0;
+}
+
+/* True: somebody was answered. */
+static bool give_answers(void)
+{
+    if (wait_stopped) {
+        wait_stopped = false;
+        finish_wait();
+    } else if (answers_held) {
+        return false;
+    } else if (submitted) {
+        finish_submit();
+    } else if (chaining) {
+        finish_chains();
+    } else if (asked_queue) {
+        answer_queue();
+    } else if (asked_memory) {
+        answer_memory();
+    } else if (asked_disk) {
+        answer_list();
+    } else if (asked) {
+        answer_disk();
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static void forget_questions(void)
+{
+    answers_held = submit_found = false;
+    submit_fails = chains_fail_later = queue_fails = 0;
+    disk_has = memory_has = NULL;
+    disk_output = NULL;
+    waits_made = waits_stopped = 0;
+    list_disk = list_memory = NULL;
+    list_disk_count = list_memory_count = 0;
+    list_disk_next = (struct fm_id){0, 0};
 }
 
 /* --- the deployer
@@ -391,6 +590,7 @@ static struct fm_http_config default_config(void)
 {
     return (struct fm_http_config){
         .loop = loop,
+        .under_way = &under_way,
         .functions = store,
         .pool = pool,
         .connections_max = 20,
@@ -425,8 +625,8 @@ static int setup(void **state)
     waiting_count = 0;
     calls_made = calls_freed = calls_cancelled = chains_started = 0;
     call_new_fails = chains_fail = deploy_fails = 0;
-    asked = NULL;
-    answer_given = NULL;
+    forget_questions();
+    fm_under_way_init(&under_way);
     deploying = NULL;
     change_fails = 0;
     changing = NULL;
@@ -464,6 +664,7 @@ static int teardown(void **state)
         functions[i].version = fm_version_free(functions[i].version);
     assert_int_equal(calls_made, calls_freed); /* nothing leaks, whatever the test did */
     assert_int_equal(waiting_count, 0);
+    fm_under_way_done(&under_way);
     (void)close(listener);
     return 0;
 }
@@ -498,7 +699,8 @@ static void pump(void)
 {
     for (int quiet = 0; quiet < 3;) {
         fm_loop_pass(loop, 0);
-        quiet = fm_http_turn(http) ? 0 : quiet + 1;
+        bool more = give_answers();
+        quiet = fm_http_turn(http) || more ? 0 : quiet + 1;
     }
 }
 

@@ -65,7 +65,36 @@ static void test_chains(void **state)
     expect_problem(&peer, 500, "chain_target", "\"output\":\"kept\"");
     post(&peer, "/f/u/chain", "kept");
     expect_problem(&peer, 500, "chain_target", "no function 'u/next'");
+    chains_fail = 0;
+    chains_fail_later = FM_ERR_STORAGE_FULL;
+    post(&peer, "/f/u/chain", "kept");
+    expect_problem(&peer, 507, "storage_full", "\"output\":\"kept\"");
+    assert_int_equal(chains_started, 1);
     hang_up(&peer);
+}
+
+/* The answer waits for the children to be on disk; the client may leave before. */
+static void test_chains_are_written_first(void **state)
+{
+    (void)state;
+    struct peer peer = dial();
+    answers_held = true;
+    post(&peer, "/f/u/chain", "x");
+    assert_no_reply(&peer);
+    assert_int_equal(counts().suspended, 1);
+    assert_int_equal(counts().operations, 1);
+    finish_chains();
+    expect_body(&peer, 200, "x");
+
+    post(&peer, "/f/u/chain", "x");
+    pump();
+    hang_up_hard(&peer);
+    pump();
+    assert_int_equal(counts().open, 0);
+    assert_int_equal(counts().operations, 1);
+    finish_chains(); /* the call has succeeded, so they run */
+    assert_int_equal(counts().operations, 0);
+    assert_int_equal(chains_started, 2);
 }
 
 /* --- routes
@@ -93,9 +122,9 @@ static void test_nothing_there(void **state)
 {
     (void)state;
     struct peer peer = dial();
-    static const char *const paths[] = {"/",       "/f",          "/fa/u",     "/calls",
-                                        "/nope",   "/healthz/x",  "/F/u/echo", "/calls/x/y",
-                                        "//f/u/e", "/calls/x/y/z"};
+    static const char *const paths[] = {"/",          "/f",         "/fa/u",
+                                        "/nope",      "/healthz/x", "/F/u/echo",
+                                        "/calls/x/y", "//f/u/e",    "/calls/x/y/z"};
     for (size_t i = 0; i < FM_ARRAY_LENGTH(paths); i++) {
         request(&peer, "GET", paths[i]);
         expect_problem(&peer, 404, "not_found", "nothing at this path");
@@ -387,8 +416,6 @@ static void test_queries(void **state)
     expect_problem(&peer, 400, "bad_request", "unknown parameter 'x'");
     request(&peer, "GET", "/f/u?%zz");
     expect_problem(&peer, 400, "bad_request", "bad escape");
-    request(&peer, "GET", "/calls/01234567-89ab-7001-8000-000000000001?wait=5");
-    expect_problem(&peer, 400, "bad_request", "unknown parameter 'wait'");
     request(&peer, "GET", "/f/u/nope?");
     expect_problem(&peer, 404, "not_found", "u/nope");
     hang_up(&peer);
@@ -624,133 +651,6 @@ static void test_bodies_in_memory(void **state)
         hang_up(&peers[i]);
 }
 
-/* --- asynchronous calls
- * --------------------------------------------------------------------------- */
-
-#define ID "01234567-89ab-7002-8000-000000000003"
-
-static void test_accepted(void **state)
-{
-    (void)state;
-    struct peer peer = dial();
-    post(&peer, "/fa/u/echo/ignored", "abc");
-    struct reply reply = listen_for(&peer, false);
-    assert_int_equal(reply.status, 202);
-    assert_string_equal(reply.body, "{\"id\":\"01234567-89ab-7002-0000-000000000003\","
-                                    "\"status\":\"queued\"}\n");
-    assert_string_equal(header_of(&reply, "Location"),
-                        "/calls/01234567-89ab-7002-0000-000000000003");
-    assert_string_equal(header_of(&reply, "X-Faasm-Durable"), "no");
-    free(reply.body);
-    post(&peer, "/fa/u/busy", "abc");
-    expect_problem(&peer, 503, "busy", "");
-    post(&peer, "/fa/u/small", "12345678901");
-    expect_problem(&peer, 413, "too_large", "");
-    hang_up(&peer);
-}
-
-static void test_record(void **state)
-{
-    (void)state;
-    struct peer peer = dial();
-    struct fm_record record = {
-        .id = {.high = UINT64_C(0x0123456789ab7002), .low = UINT64_C(0x8000000000000003)},
-        .status = FM_RECORD_FAILED,
-        .user = (char[]){"u"},
-        .function = (char[]){"echo"},
-        .created_real_ns = 5 * FM_NS_PER_S,
-        .started_real_ns = 6 * FM_NS_PER_S,
-        .cpu_ns = 7 * FM_NS_PER_US,
-        .exit_code = 1,
-        .input_bytes = 3,
-        .error = FM_ERR_GUEST_LIMIT,
-        .limit = "cpu_ms",
-        .detail = (char[]){"too \"slow\""},
-    };
-    request(&peer, "GET", "/calls/" ID);
-    assert_no_reply(&peer);
-    assert_int_equal(counts().suspended, 1);
-    assert_int_equal(counts().operations, 1);
-    give_answer(asked, &record);
-    expect_body(&peer, 200,
-                "{\"id\":\"" ID "\",\"user\":\"u\",\"function\":\"echo\",\"version\":\"\","
-                "\"status\":\"failed\",\"attempt\":1,\"created_at\":\"T5\",\"started_at\":\"T6\","
-                "\"finished_at\":null,\"cpu_us\":7,\"wall_us\":0,\"memory_bytes\":0,"
-                "\"exit_code\":1,\"input_bytes\":3,\"output_bytes\":0,"
-                "\"error\":{\"code\":\"guest_limit\",\"detail\":\"too \\\"slow\\\"\","
-                "\"backtrace\":\"\",\"limit\":\"cpu_ms\"},\"parent\":null,\"children\":[]}\n");
-
-    record.status = FM_RECORD_RUNNING;
-    record.error = 0;
-    struct fm_id children[2] = {record.id, record.id};
-    record.children = children;
-    record.children_count = 2;
-    record.parent = record.id;
-    answer_given = &record; /* at once, from within the question */
-    request(&peer, "GET", "/calls/" ID);
-    struct reply reply = listen_for(&peer, false);
-    assert_non_null(strstr(reply.body, "\"exit_code\":null"));
-    assert_non_null(strstr(reply.body, "\"error\":null,\"parent\":\"" ID "\","
-                                       "\"children\":[\"" ID "\",\"" ID "\"]"));
-    free(reply.body);
-    request(&peer, "GET", "/calls/" ID "/output");
-    expect_problem(&peer, 409, "conflict", "it is running");
-    assert_false(asked_to_cancel);
-    request(&peer, "DELETE", "/calls/" ID);
-    reply = listen_for(&peer, false);
-    assert_true(asked_to_cancel);
-    assert_int_equal(reply.status, 202);
-    free(reply.body);
-    assert_int_equal(counts().operations, 0);
-    hang_up(&peer);
-}
-
-static void test_output_and_log(void **state)
-{
-    (void)state;
-    struct peer peer = dial();
-    struct fm_record record = {.status = FM_RECORD_SUCCEEDED, .output_bytes = 3, .log_bytes = 2};
-    record.output = (uint8_t *)strdup("out");
-    record.log = (uint8_t *)strdup("lo");
-    record.log_truncated = true;
-    request(&peer, "GET", "/calls/" ID "/output");
-    pump();
-    assert_true(asked_for_output);
-    give_answer(asked, &record);
-    expect_body(&peer, 200, "out");
-    record.output = (uint8_t *)strdup("out");
-    record.log = (uint8_t *)strdup("lo");
-    request(&peer, "GET", "/calls/" ID "/log");
-    pump();
-    give_answer(asked, &record);
-    struct reply reply = listen_for(&peer, false);
-    assert_string_equal(reply.body, "lo");
-    assert_string_equal(header_of(&reply, "X-Faasm-Log-Truncated"), "1");
-    free(reply.body);
-    request(&peer, "GET", "/calls/" ID "/output");
-    pump();
-    give_answer(asked, NULL);
-    expect_problem(&peer, 404, "not_found", ID);
-    hang_up(&peer);
-}
-
-static void test_client_leaves_before_the_answer(void **state)
-{
-    (void)state;
-    struct peer peer = dial();
-    request(&peer, "GET", "/calls/" ID "/output");
-    pump();
-    hang_up_hard(&peer);
-    pump();
-    struct fm_record record = {.status = FM_RECORD_SUCCEEDED};
-    record.output = (uint8_t *)strdup("out"); /* must not leak */
-    record.output_bytes = 3;
-    give_answer(asked, &record);
-    pump();
-    assert_int_equal(counts().open, 0);
-    assert_int_equal(counts().operations, 0);
-}
-
 /* --- functions
  * ------------------------------------------------------------------------------------ */
 
@@ -820,6 +720,7 @@ int main(void)
         TEST(test_call),
         TEST(test_failed_calls),
         TEST(test_chains),
+        TEST(test_chains_are_written_first),
         TEST(test_routes_without_a_function),
         TEST(test_nothing_there),
         TEST(test_bad_names),
@@ -842,10 +743,6 @@ int main(void)
         TEST(test_endless_chunks_end),
         TEST(test_bodies_of_requests_that_take_none),
         TEST(test_bodies_in_memory),
-        TEST(test_accepted),
-        TEST(test_record),
-        TEST(test_output_and_log),
-        TEST(test_client_leaves_before_the_answer),
         TEST(test_metadata),
         TEST(test_removal),
     };

@@ -1,179 +1,42 @@
-/* test_queue.c - asynchronous calls: accepted, run, remembered, forgotten, asked for, cancelled,
- * chained.  Two queues with a loop each, both driven by this thread. */
-#include "guests.h"
+/* test_queue.c - asynchronous calls: accepted, run, kept, forgotten; bounds, keys, delays, age. */
+#include "queue_fixture.h"
 
-#include "loop/loop.h"
-#include "loop/pool.h"
-#include "queue/queue.h"
-#include "sched/sched.h"
-#include "sched/ticker.h"
+#include "torture.h"
 
-#define WORKERS 2
-#define RECORDS_MAX 4
-#define RETENTION_NS (20 * FM_NS_PER_MS)
-#define FOREVER_NS (1000000 * FM_NS_PER_S)
-
-#define TRAP                                                                                       \
-    "(module" GUEST_MEMORY " (func $oops unreachable) (func (export \"_start\") (call $oops)))"
-/* Chains the function whose name is in the first 4 bytes of its input, twice. */
-#define CHAIN                                                                                      \
-    "(module (import \"faasm\" \"input_read\" (func $r (param i32 i32 i32) (result i32)))"         \
-    " (import \"faasm\" \"chain\" (func $c (param i32 i32 i32 i32) (result i32)))" GUEST_MEMORY    \
-    " (func (export \"_start\")"                                                                   \
-    "  (drop (call $r (i32.const 0) (i32.const 0) (i32.const 4)))"                                 \
-    "  (drop (call $c (i32.const 0) (i32.const 4) (i32.const 0) (i32.const 4)))"                   \
-    "  (drop (call $c (i32.const 0) (i32.const 4) (i32.const 1) (i32.const 2)))))"
-
-struct worker {
-    struct fm_loop *loop;
-    struct fm_sched *sched;
-    struct fm_queue *queue;
-};
-
-struct fixture {
-    struct fm_pool *pool;
-    struct fm_modules *modules;
-    struct fm_ticker *ticker;
-    struct worker workers[WORKERS];
-    struct fm_queue *queues[WORKERS];
-    struct fm_code *codes[8];
-    size_t codes_count;
-};
-
-static void publish(struct fixture *f, const char *name, const char *text)
+static void publish_all(void)
 {
+    publish("echo", GUEST_ECHO);
+    publish("spin", GUEST_SPIN);
+    publish("trap", TRAP);
     struct fm_limits limits;
     fm_limits_defaults(&limits);
-    limits.chain_depth = 2;
-    struct fm_code *code = guest_code(f->modules, "ada", name, text, &limits, WORKERS);
-    for (int i = 0; i < WORKERS; i++)
-        assert_int_equal(fm_sched_publish(f->workers[i].sched, code, 1), 0);
-    f->codes[f->codes_count++] = code;
+    limits.age_ms = 40;
+    publish_limited("old", GUEST_ECHO, &limits);
+    fm_limits_defaults(&limits);
+    limits.retention_ms = 1;
+    publish_limited("gone", GUEST_ECHO, &limits);
+    fm_limits_defaults(&limits);
+    limits.concurrency = 1;
+    publish_limited("one", GUEST_SPIN, &limits);
 }
 
-static struct fixture *make(uint64_t retention_ns, uint64_t bytes_max)
+static void cancel(struct fm_id id)
 {
-    struct fixture *f = calloc(1, sizeof(*f));
-    assert_non_null(f);
-    assert_int_equal(fm_pool_new(1, 16, &f->pool), 0);
-    assert_int_equal(fm_ticker_new(engine, WORKERS, &f->ticker), 0);
-    const struct fm_modules_config modules = {
-        .engine = engine, .pool = f->pool, .workers = WORKERS, .bytes_max = FM_GIB};
-    assert_int_equal(fm_modules_new(&modules, &f->modules), 0);
-    for (unsigned i = 0; i < WORKERS; i++) {
-        struct worker *worker = &f->workers[i];
-        assert_int_equal(fm_loop_new(&worker->loop), 0);
-        const struct fm_sched_config sched = {.worker = i,
-                                              .workers = WORKERS,
-                                              .loop = worker->loop,
-                                              .modules = f->modules,
-                                              .ticker = f->ticker,
-                                              .calls_max = 4,
-                                              .queue_max = 16};
-        assert_int_equal(fm_sched_new(&sched, &worker->sched), 0);
-        const struct fm_queue_config queue = {.worker = i,
-                                              .loop = worker->loop,
-                                              .sched = worker->sched,
-                                              .retention_ns = retention_ns,
-                                              .records_bytes_max = bytes_max,
-                                              .records_max = RECORDS_MAX,
-                                              .all = f->queues,
-                                              .all_count = WORKERS};
-        assert_int_equal(fm_queue_new(&queue, &worker->queue), 0);
-        f->queues[i] = worker->queue;
-    }
-    publish(f, "echo", GUEST_ECHO);
-    publish(f, "spin", GUEST_SPIN);
-    publish(f, "trap", TRAP);
-    publish(f, "call", CHAIN);
-    return f;
+    enum fm_call_status status;
+    assert_int_equal(change(FM_QUEUE_CANCEL, id, &status), 0);
 }
 
-static void pass_all(struct fixture *f)
-{
-    for (int i = 0; i < WORKERS; i++) {
-        fm_loop_pass(f->workers[i].loop, 0);
-        fm_sched_turn(f->workers[i].sched);
-    }
-}
-
-static void end(struct fixture *f)
-{
-    for (int pass = 0; pass < 4; pass++)
-        pass_all(f);
-    for (int i = 0; i < WORKERS; i++) {
-        fm_queue_free(f->workers[i].queue);
-        fm_sched_free(f->workers[i].sched);
-    }
-    for (size_t i = 0; i < f->codes_count; i++)
-        guest_code_release(f->modules, f->codes[i]);
-    fm_pool_free(f->pool);
-    fm_modules_free(f->modules);
-    fm_ticker_free(f->ticker);
-    for (int i = 0; i < WORKERS; i++)
-        fm_loop_free(f->workers[i].loop);
-    free(f);
-}
-
-static int submit(struct fixture *f, const char *function, const char *input, struct fm_id *id)
-{
-    struct fm_function *found =
-        fm_sched_function(f->workers[0].sched, "ada", 3, function, strlen(function));
-    assert_non_null(found);
-    return fm_queue_submit(f->workers[0].queue, found, (const uint8_t *)input, strlen(input), id);
-}
-
-struct question {
-    struct fm_query query;
-    bool answered;
-};
-
-static void on_answer(struct fm_query *query)
-{
-    FM_CONTAINER_OF(query, struct question, query)->answered = true;
-}
-
-/* Worker 1 asks: the call is worker 0's, so the question travels. */
-static struct fm_query ask(struct fixture *f, struct fm_id id, bool output, bool cancel)
-{
-    struct question question = {
-        .query = {.id = id, .want_output = output, .cancel = cancel, .on_answer = on_answer}};
-    fm_queue_ask(f->workers[1].queue, &question.query);
-    assert_false(question.answered);
-    while (!question.answered)
-        pass_all(f);
-    return question.query;
-}
-
-static struct fm_query wait_for_end(struct fixture *f, struct fm_id id)
-{
-    for (;;) {
-        struct fm_query query = ask(f, id, true, false);
-        assert_true(query.found);
-        if (query.record.finished_real_ns)
-            return query;
-        fm_record_done(&query.record);
-    }
-}
-
-/* --- tests ------------------------------------------------------------------------------------ */
-
-static void a_call_runs_later_and_keeps_its_result(void **state)
+static void a_call_runs_and_its_result_is_kept(void **state)
 {
     (void)state;
-    struct fixture *f = make(FOREVER_NS, FM_MIB);
-    struct fm_id id;
-    assert_int_equal(submit(f, "echo", "hello", &id), 0);
-    struct fm_query query = ask(f, id, false, false);
-    assert_true(query.found);
-    assert_null(query.record.output);
-    fm_record_done(&query.record);
-
-    query = wait_for_end(f, id);
-    const struct fm_record *record = &query.record;
-    assert_string_equal(fm_record_status_text(record->status), "succeeded");
-    assert_int_equal(record->output_bytes, 5);
-    assert_memory_equal(record->output, "hello", 5);
+    fixture_begin(publish_all);
+    struct fm_id id = submit("echo", "hello");
+    struct fm_calls_get get = wait_for_end(id);
+    const struct fm_call_record *record = &get.record;
+    assert_int_equal(record->status, FM_STATUS_SUCCEEDED);
+    assert_int_equal(record->attempt, 1);
+    assert_int_equal(get.output.bytes, 5);
+    assert_memory_equal(get.output.data, "hello", 5);
     assert_string_equal(record->user, "ada");
     assert_string_equal(record->function, "echo");
     assert_string_equal(record->version, "v1");
@@ -181,190 +44,342 @@ static void a_call_runs_later_and_keeps_its_result(void **state)
     assert_true(record->created_real_ns <= record->started_real_ns);
     assert_true(record->started_real_ns <= record->finished_real_ns);
     assert_true(record->cpu_ns > 0 && record->wall_ns > 0);
-    fm_record_done(&query.record);
-    end(f);
+    fm_calls_get_done(&get);
+    UNTIL(counts().busy == 0);
+    assert_int_equal(counts().accepted, 1);
+    assert_int_equal(counts().ended, 1);
+    assert_int_equal(counts().attempts, 1);
+    assert_int_equal(counts().inputs_bytes, 0);
+    fixture_end();
+}
+
+static void acceptance_and_first_claim_are_one_write(void **state)
+{
+    (void)state;
+    fixture_begin(publish_all);
+    struct fm_id id = submit("spin", "");
+    assert_int_equal(status_of(id), FM_STATUS_RUNNING);
+    assert_int_equal(counts().writes, 1);
+    cancel(id);
+    fixture_end();
+}
+
+/* Without a place it is QUEUED, and claimed when one is free. */
+static void places_are_bounded(void **state)
+{
+    (void)state;
+    f.config.running_max = 4; /* of which one user gets 3 */
+    fixture_begin(publish_all);
+    struct fm_id ids[5];
+    for (int i = 0; i < 5; i++)
+        ids[i] = submit("spin", "");
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(status_of(ids[i]), i < 3 ? FM_STATUS_RUNNING : FM_STATUS_QUEUED);
+    assert_int_equal(counts().running, 3);
+    assert_int_equal(counts().due, 2);
+    cancel(ids[1]);
+    wait_for(ids[3], FM_STATUS_RUNNING); /* in their order */
+    assert_int_equal(status_of(ids[4]), FM_STATUS_QUEUED);
+    expect_end(ids[1], FM_STATUS_CANCELLED, 1, "");
+    fixture_end();
+}
+
+/* One over the function's `concurrency` waits, and holds up nobody else. */
+static void a_function_at_its_limit_waits_alone(void **state)
+{
+    (void)state;
+    fixture_begin(publish_all);
+    struct fm_id first = submit("one", "");
+    struct fm_id second = submit("one", "");
+    assert_int_equal(status_of(second), FM_STATUS_QUEUED);
+    expect_end(submit("echo", "x"), FM_STATUS_SUCCEEDED, 1, "x");
+    assert_int_equal(status_of(second), FM_STATUS_QUEUED);
+    cancel(first);
+    wait_for(second, FM_STATUS_RUNNING);
+    struct fm_calls_get get = look(second);
+    assert_int_equal(get.record.attempt, 1);
+    fm_calls_get_done(&get);
+    fixture_end();
+}
+
+static void on_other_done(struct fm_call *call)
+{
+    *(bool *)call->owner = true;
+}
+
+static struct fm_call *start_other(unsigned worker, const char *function, bool *ended)
+{
+    struct fm_sched *sched = f.workers[worker].sched;
+    struct fm_call *call = NULL;
+    struct fm_function *found = fm_sched_function(sched, "ada", 3, function, strlen(function));
+    assert_int_equal(fm_sched_call_new(sched, found, &call), 0);
+    call->owner = ended;
+    call->on_done = on_other_done;
+    assert_int_equal(fm_sched_submit(sched, call), FM_SUBMIT_LATER);
+    return call;
+}
+
+static void end_other(unsigned worker, struct fm_call *call, const bool *ended)
+{
+    fm_sched_cancel(f.workers[worker].sched, call, FM_ERR_CANCELLED);
+    assert_true(*ended);
+    fm_sched_call_free(f.workers[worker].sched, call);
+}
+
+static uint64_t slices(unsigned worker)
+{
+    struct fm_sched_counts now;
+    fm_sched_counts(f.workers[worker].sched, &now);
+    return now.slices;
+}
+
+/* The same, when it is another worker's call that has the function's only unit: it is claimed, and
+ * waits behind the door. */
+static void a_claimed_call_waits_for_concurrency(void **state)
+{
+    (void)state;
+    fixture_begin(publish_all);
+    bool ended = false;
+    struct fm_call *other = start_other(1, "one", &ended);
+    struct fm_id id = submit("one", "");
+    assert_int_equal(status_of(id), FM_STATUS_RUNNING); /* its claim is on disk */
+    cancel(id);
+    expect_end(id, FM_STATUS_CANCELLED, 1, "");
+
+    id = submit("one", "");
+    UNTIL(counts().running == 1);
+    assert_int_equal(slices(0), 0);
+    end_other(1, other, &ended);
+    UNTIL(slices(0) > 0); /* by itself */
+    struct fm_calls_get get = look(id);
+    assert_int_equal(get.record.attempt, 1);
+    assert_int_equal(get.record.status, FM_STATUS_RUNNING);
+    fm_calls_get_done(&get);
+    fixture_end();
+}
+
+/* The door is full: the claim stays, and no attempt is lost. */
+static void a_refused_call_comes_again(void **state)
+{
+    (void)state;
+    fixture_begin(publish_all);
+    struct fm_call *others[4 + 16]; /* slots, and queue_max */
+    bool ended[4 + 16] = {false};
+    for (size_t i = 0; i < FM_ARRAY_LENGTH(others); i++)
+        others[i] = start_other(0, "spin", &ended[i]);
+    struct fm_id id = submit("echo", "x");
+    UNTIL(counts().due == 1);
+    assert_int_equal(status_of(id), FM_STATUS_RUNNING); /* its claim is on disk */
+    cancel(id);
+    expect_end(id, FM_STATUS_CANCELLED, 1, "");
+
+    id = submit("echo", "x");
+    UNTIL(counts().due == 1);
+    assert_int_equal(counts().attempts, 0);
+    for (size_t i = 0; i < FM_ARRAY_LENGTH(others); i++)
+        end_other(0, others[i], &ended[i]);
+    expect_end(id, FM_STATUS_SUCCEEDED, 1, "x"); /* by itself, after a while */
+    fixture_end();
 }
 
 static void a_failure_keeps_its_reason(void **state)
 {
     (void)state;
-    struct fixture *f = make(FOREVER_NS, FM_MIB);
+    fixture_begin(publish_all);
+    struct fm_calls_get get = wait_for_end(submit("trap", ""));
+    assert_int_equal(get.record.status, FM_STATUS_FAILED);
+    assert_int_equal(get.record.error, FM_ERR_GUEST_TRAP);
+    assert_string_equal(get.record.trap, "unreachable");
+    assert_non_null(strstr(get.record.backtrace, "oops"));
+    fm_calls_get_done(&get);
+    fixture_end();
+}
+
+static void calls_that_have_not_ended_are_bounded(void **state)
+{
+    (void)state;
+    f.config.calls_max = 5;
+    fixture_begin(publish_all);
+    struct fm_id ids[6];
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(submit_with("spin", "", NULL, 0, &ids[i]), 0);
+    assert_int_equal(submit_with("spin", "", NULL, 0, &ids[5]), FM_ERR_BUSY);
+    cancel(ids[4]);
+    UNTIL(counts().due + counts().running == 4);
+    assert_int_equal(submit_with("spin", "", NULL, 0, &ids[5]), 0);
+    fixture_end();
+}
+
+static void inputs_beyond_the_memory_wait_on_disk(void **state)
+{
+    (void)state;
+    f.config.inputs_bytes_max = 8;
+    f.config.running_max = 2;
+    fixture_begin(publish_all);
+    struct fm_id spins[2] = {submit("spin", ""), submit("spin", "")};
+    struct fm_id ids[4];
+    for (int i = 0; i < 4; i++) {
+        ids[i] = submit("echo", "12345");
+        UNTIL(counts().due + counts().running == (uint32_t)i + 3);
+        assert_true(counts().inputs_bytes <= 8);
+    }
+    cancel(spins[0]);
+    cancel(spins[1]);
+    for (int i = 0; i < 4; i++)
+        expect_end(ids[i], FM_STATUS_SUCCEEDED, 1, "12345");
+    struct fm_id large = submit("echo", "more than there is room for"); /* alone it is let in */
+    expect_end(large, FM_STATUS_SUCCEEDED, 1, "more than there is room for");
+    UNTIL(counts().busy == 0);
+    assert_int_equal(counts().inputs_bytes, 0);
+    fixture_end();
+}
+
+static void a_key_is_for_one_call(void **state)
+{
+    (void)state;
+    fixture_begin(publish_all);
+    struct fm_id first;
+    struct fm_id second;
+    assert_int_equal(submit_with("echo", "x", "key", 0, &first), 0);
+    expect_end(first, FM_STATUS_SUCCEEDED, 1, "x");
+    struct submission again;
+    assert_int_equal(begin_submit(1, "echo", "x", "key", 0, &again), 0);
+    UNTIL(again.done);
+    assert_memory_equal(&again.submit.id, &first, sizeof(first));
+    assert_int_equal(again.submit.status, FM_STATUS_SUCCEEDED);
+    assert_int_equal(submit_with("echo", "y", "key", 0, &second), FM_ERR_CONFLICT);
+    assert_int_equal(submit_with("trap", "y", "key", 0, &second), 0); /* another function */
+    assert_int_equal(submit_with("echo", "y", "yek", 0, &second), 0);
+    UNTIL(counts().busy == 0);
+    assert_int_equal(counts().accepted, 3);
+    fixture_end();
+}
+
+static void a_delayed_call_waits(void **state)
+{
+    (void)state;
+    fixture_begin(publish_all);
     struct fm_id id;
-    assert_int_equal(submit(f, "trap", "", &id), 0);
-    struct fm_query query = wait_for_end(f, id);
-    assert_int_equal(query.record.status, FM_RECORD_FAILED);
-    assert_int_equal(query.record.error, FM_ERR_GUEST_TRAP);
-    assert_string_equal(query.record.trap, "unreachable");
-    assert_non_null(strstr(query.record.backtrace, "oops"));
-    fm_record_done(&query.record);
-    end(f);
+    assert_int_equal(submit_with("echo", "x", NULL, 3600 * FM_NS_PER_S, &id), 0);
+    UNTIL(counts().later == 1);
+    assert_int_equal(status_of(id), FM_STATUS_QUEUED);
+    cancel(id);
+    assert_int_equal(submit_with("echo", "x", NULL, 30 * FM_NS_PER_MS, &id), 0);
+    struct fm_calls_get get = wait_for_end(id);
+    assert_int_equal(get.record.status, FM_STATUS_SUCCEEDED);
+    assert_true(get.record.started_real_ns - get.record.created_real_ns >= 30 * FM_NS_PER_MS);
+    fm_calls_get_done(&get);
+    /* Its age counts from the end of the delay. */
+    assert_int_equal(submit_with("old", "x", NULL, 60 * FM_NS_PER_MS, &id), 0);
+    expect_end(id, FM_STATUS_SUCCEEDED, 1, "x");
+    fixture_end();
 }
 
-static void unknown_ids_are_not_found(void **state)
+static void too_old_to_be_started(void **state)
 {
     (void)state;
-    struct fixture *f = make(FOREVER_NS, FM_MIB);
-    struct fm_id id;
-    assert_int_equal(submit(f, "echo", "", &id), 0);
-    struct fm_id other = id;
-    other.high ^= 1;
-    assert_false(ask(f, other, true, true).found);
-    other = id;
-    other.low |= 0xff; /* a worker that does not exist */
-    assert_false(ask(f, other, true, true).found);
-    struct fm_query query = wait_for_end(f, id);
-    fm_record_done(&query.record);
-    end(f);
-}
-
-static void a_call_can_be_cancelled_before_and_while_it_runs(void **state)
-{
-    (void)state;
-    struct fixture *f = make(FOREVER_NS, FM_MIB);
-    struct fm_id ids[2];
-    assert_int_equal(submit(f, "spin", "", &ids[0]), 0);
-    struct fm_query query = ask(f, ids[0], false, false);
-    while (query.record.status != FM_RECORD_RUNNING) {
-        fm_record_done(&query.record);
-        query = ask(f, ids[0], false, false);
-    }
-    fm_record_done(&query.record);
-    assert_int_equal(submit(f, "spin", "", &ids[1]), 0);
-    for (int i = 1; i >= 0; i--) {
-        query = ask(f, ids[i], false, true);
-        assert_int_equal(query.record.status, FM_RECORD_CANCELLED);
-        fm_record_done(&query.record);
-        query = ask(f, ids[i], false, true); /* once more changes nothing */
-        assert_int_equal(query.record.status, FM_RECORD_CANCELLED);
-        fm_record_done(&query.record);
-    }
-    end(f);
-}
-
-static void the_table_is_bounded_and_the_oldest_goes_first(void **state)
-{
-    (void)state;
-    struct fixture *f = make(FOREVER_NS, FM_MIB);
-    struct fm_id ids[RECORDS_MAX + 2];
-    for (int i = 0; i < RECORDS_MAX + 1; i++) {
-        assert_int_equal(submit(f, "echo", "x", &ids[i]), 0);
-        struct fm_query query = wait_for_end(f, ids[i]);
-        fm_record_done(&query.record);
-    }
-    assert_false(ask(f, ids[0], false, false).found);
-    struct fm_query query = ask(f, ids[1], false, false);
-    assert_true(query.found);
-    fm_record_done(&query.record);
-
-    /* Calls that have not ended are never forgotten: then new ones are refused. */
-    for (int i = 0; i < RECORDS_MAX; i++)
-        assert_int_equal(submit(f, "spin", "", &ids[i]), 0);
-    assert_int_equal(submit(f, "spin", "", &ids[RECORDS_MAX]), FM_ERR_BUSY);
-    end(f); /* cancels them */
-}
-
-static void bytes_are_bounded_too(void **state)
-{
-    (void)state;
-    struct fixture *f = make(FOREVER_NS, 8);
-    struct fm_id ids[3];
-    assert_int_equal(submit(f, "echo", "123456789", &ids[0]), FM_ERR_BUSY);
-    assert_int_equal(submit(f, "echo", "12345678", &ids[0]), 0);
-    struct fm_query query = wait_for_end(f, ids[0]);
-    fm_record_done(&query.record);
-    assert_int_equal(submit(f, "echo", "1", &ids[1]), 0); /* the first one makes room */
-    assert_false(ask(f, ids[0], false, false).found);
-    query = wait_for_end(f, ids[1]);
-    fm_record_done(&query.record);
-    end(f);
+    f.config.running_max = 1;
+    fixture_begin(publish_all);
+    struct fm_id spin = submit("spin", "");
+    struct fm_id id = submit("old", "x");
+    struct fm_calls_get get = wait_for_end(id);
+    assert_int_equal(get.record.status, FM_STATUS_FAILED);
+    assert_int_equal(get.record.error, FM_ERR_DEADLINE);
+    assert_non_null(strstr(get.record.detail, "age_ms"));
+    fm_calls_get_done(&get);
+    assert_int_equal(status_of(spin), FM_STATUS_RUNNING);
+    assert_int_equal(counts().attempts, 0);
+    fixture_end();
 }
 
 static void results_are_forgotten_in_time(void **state)
 {
     (void)state;
-    struct fixture *f = make(RETENTION_NS, FM_MIB);
-    struct fm_id ids[2];
-    for (int i = 0; i < 2; i++)
-        assert_int_equal(submit(f, "echo", "x", &ids[i]), 0);
-    for (int i = 0; i < 2; i++) {
-        for (;;) { /* ends with the timer of the queue, which this loop waits for */
-            struct fm_query query = ask(f, ids[i], false, false);
-            if (!query.found)
-                break;
-            fm_record_done(&query.record);
-        }
+    fixture_begin(publish_all);
+    struct fm_id kept = submit("echo", "x");
+    struct fm_id id = submit("gone", "x");
+    wait_for(kept, FM_STATUS_SUCCEEDED);
+    for (;;) { /* ends with the queue's timer */
+        struct fm_calls_get get = look(id);
+        int error = get.read.error;
+        fm_calls_get_done(&get);
+        if (error == FM_ERR_NOT_FOUND)
+            break;
+        assert_int_equal(error, 0);
     }
-    end(f);
+    assert_int_equal(status_of(kept), FM_STATUS_SUCCEEDED);
+    UNTIL(counts().forgotten == 1);
+    fixture_end();
 }
 
-static void chained_calls_run_after_their_parent(void **state)
-{
-    (void)state;
-    struct fixture *f = make(FOREVER_NS, FM_MIB);
-    struct fm_id id;
-    assert_int_equal(submit(f, "call", "echo", &id), 0);
-    struct fm_query parent = wait_for_end(f, id);
-    assert_int_equal(parent.record.status, FM_RECORD_SUCCEEDED);
-    assert_int_equal(parent.record.children_count, 2);
-    static const char *const outputs[] = {"echo", "ch"};
-    for (int i = 0; i < 2; i++) {
-        struct fm_query child = wait_for_end(f, parent.record.children[i]);
-        assert_int_equal(child.record.output_bytes, strlen(outputs[i]));
-        assert_memory_equal(child.record.output, outputs[i], strlen(outputs[i]));
-        assert_memory_equal(&child.record.parent, &id, sizeof(id));
-        fm_record_done(&child.record);
-    }
-    fm_record_done(&parent.record);
-    end(f);
-}
+/* --- without memory --------------------------------------------------------------------------- */
 
-static void a_missing_target_fails_the_parent_and_starts_none(void **state)
+static int submit_under_torture(void *data)
 {
-    (void)state;
-    struct fixture *f = make(FOREVER_NS, FM_MIB);
-    struct fm_id id;
-    assert_int_equal(submit(f, "call", "none", &id), 0);
-    struct fm_query query = wait_for_end(f, id);
-    assert_int_equal(query.record.status, FM_RECORD_FAILED);
-    assert_int_equal(query.record.error, FM_ERR_CHAIN_TARGET);
-    assert_non_null(strstr(query.record.detail, "ada/none"));
-    assert_int_equal(query.record.children_count, 0);
-    fm_record_done(&query.record);
-    end(f);
-}
-
-static void a_chain_has_a_depth(void **state)
-{
-    (void)state;
-    struct fixture *f = make(FOREVER_NS, FM_MIB);
-    struct fm_call *parent = NULL;
     struct fm_error error = {0};
-    struct fm_sched *sched = f->workers[0].sched;
-    assert_int_equal(
-        fm_sched_call_new(sched, fm_sched_function(sched, "ada", 3, "call", 4), &parent), 0);
-    assert_int_equal(fm_call_chain(parent, "echo", 4, NULL, 0), 0);
-    parent->depth = 1; /* of at most 2 */
-    assert_int_equal(fm_queue_chains(f->workers[0].queue, parent, &error), 0);
-    parent->depth = 2;
-    assert_int_equal(fm_queue_chains(f->workers[0].queue, parent, &error), FM_ERR_GUEST_LIMIT);
-    assert_non_null(strstr(error.text, "chain_depth"));
-    fm_sched_call_free(sched, parent);
-    end(f);
+    struct submission submission = {
+        .submit = {.function = fm_sched_function(f.workers[0].sched, "ada", 3, "echo", 4),
+                   .input = (uint8_t *)strdup("x"),
+                   .input_bytes = 1,
+                   .key = data,
+                   .delay_ns = FM_NS_PER_S,
+                   .on_done = on_submitted}};
+    if (!submission.submit.input)
+        return FM_ERR_NOMEM;
+    int failed = fm_queue_submit(f.workers[0].queue, &submission.submit, &error);
+    if (failed) {
+        assert_int_equal(failed, FM_ERR_NOMEM);
+        free(submission.submit.input);
+        return failed;
+    }
+    UNTIL(submission.done);
+    return submission.submit.error;
+}
+
+static void submitting_without_memory(void **state)
+{
+    (void)state;
+    fixture_begin(publish_all);
+    char key[] = "k";
+    assert_true(torture(submit_under_torture, key) > 3);
+    UNTIL(counts().busy == 0);
+    assert_int_equal(counts().accepted, 1);
+    assert_int_equal(counts().later, 1);
+    fixture_end();
+}
+
+/* What was accepted runs to its end, also if there is no memory for it at first. */
+static void starting_without_memory(void **state)
+{
+    (void)state;
+    fixture_begin(publish_all);
+    struct fm_id id;
+    assert_int_equal(submit_with("echo", "x", NULL, FM_NS_PER_MS, &id), 0);
+    torture_fail_nth(1); /* of the attempt itself */
+    UNTIL(counts().busy == 0 && counts().due + counts().later == 0);
+    torture_fail_nth(0);
+    expect_end(id, FM_STATUS_SUCCEEDED, 1, "x");
+    fixture_end();
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_call_runs_later_and_keeps_its_result),
-        cmocka_unit_test(a_failure_keeps_its_reason),
-        cmocka_unit_test(unknown_ids_are_not_found),
-        cmocka_unit_test(a_call_can_be_cancelled_before_and_while_it_runs),
-        cmocka_unit_test(the_table_is_bounded_and_the_oldest_goes_first),
-        cmocka_unit_test(bytes_are_bounded_too),
-        cmocka_unit_test(results_are_forgotten_in_time),
-        cmocka_unit_test(chained_calls_run_after_their_parent),
-        cmocka_unit_test(a_missing_target_fails_the_parent_and_starts_none),
-        cmocka_unit_test(a_chain_has_a_depth),
+        QUEUE_TEST(a_call_runs_and_its_result_is_kept),
+        QUEUE_TEST(acceptance_and_first_claim_are_one_write),
+        QUEUE_TEST(places_are_bounded),
+        QUEUE_TEST(a_function_at_its_limit_waits_alone),
+        QUEUE_TEST(a_claimed_call_waits_for_concurrency),
+        QUEUE_TEST(a_refused_call_comes_again),
+        QUEUE_TEST(a_failure_keeps_its_reason),
+        QUEUE_TEST(calls_that_have_not_ended_are_bounded),
+        QUEUE_TEST(inputs_beyond_the_memory_wait_on_disk),
+        QUEUE_TEST(a_key_is_for_one_call),
+        QUEUE_TEST(a_delayed_call_waits),
+        QUEUE_TEST(too_old_to_be_started),
+        QUEUE_TEST(results_are_forgotten_in_time),
+        QUEUE_TEST(submitting_without_memory),
+        QUEUE_TEST(starting_without_memory),
     };
     return cmocka_run_group_tests(tests, guests_setup, guests_teardown);
 }

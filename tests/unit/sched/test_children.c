@@ -145,23 +145,58 @@ struct fixture {
     struct fm_code *codes[24];
     size_t codes_count;
     uint64_t sequence;
-    uint32_t sandboxes_max; /* that were seen */
-    unsigned chains;        /* calls of the hook */
-    struct fm_call seen[8]; /* by it; only their plain fields */
-    int chains_answer;
-    bool chains_break_memory; /* after the hook */
+    uint32_t sandboxes_max;       /* that were seen */
+    unsigned chains;              /* calls of the hook */
+    struct fm_call seen[8];       /* by it; only their plain fields */
+    int chains_refused;           /* at once */
+    int chains_failed;            /* later */
+    bool chains_held;             /* no answer before answer_chains() */
+    bool chains_break_memory;     /* after the answer */
+    struct fm_message chains_due; /* their answer is under way */
+    struct fm_sched_chains *chains_asked[8];
+    unsigned chains_waiting;
 };
 
-static int on_chains(void *data, const struct fm_call *call, struct fm_error *error)
+static void answer_chains(struct fixture *f)
+{
+    unsigned waiting = f->chains_waiting;
+    f->chains_waiting = 0;
+    for (unsigned i = 0; i < waiting; i++) {
+        struct fm_sched_chains *chains = f->chains_asked[i];
+        if (f->chains_failed) {
+            (void)fm_error_set(&chains->error, f->chains_failed, "not stored");
+        } else {
+            chains->children = calloc(1, sizeof(*chains->children));
+            assert_non_null(chains->children);
+            chains->children_count = 1;
+        }
+        if (f->chains_break_memory)
+            torture_fail_nth(1);
+        chains->on_done(chains);
+    }
+}
+
+static void on_chains_due(struct fm_message *message)
+{
+    answer_chains(FM_CONTAINER_OF(message, struct fixture, chains_due));
+}
+
+/* A disk that answers with the next pass. */
+static int on_chains(void *data, struct fm_sched_chains *chains)
 {
     struct fixture *f = data;
-    (void)error;
-    assert_int_equal(call->error, 0);
+    assert_int_equal(chains->call->error, 0);
+    assert_int_equal(chains->call->state, FM_CALL_DONE);
     assert_true(f->chains < FM_ARRAY_LENGTH(f->seen));
-    f->seen[f->chains++] = *call;
-    if (f->chains_break_memory)
-        torture_fail_nth(1);
-    return f->chains_answer;
+    f->seen[f->chains++] = *chains->call;
+    if (f->chains_refused)
+        return fm_error_set(&chains->error, f->chains_refused, "refused");
+    if (f->chains_waiting == 0 && !f->chains_held) {
+        f->chains_due.on_message = on_chains_due;
+        fm_mailbox_post(fm_loop_mailbox(f->loop), &f->chains_due);
+    }
+    f->chains_asked[f->chains_waiting++] = chains;
+    return 0;
 }
 
 static char order[100]; /* the first letters of the names of ended calls */
@@ -881,14 +916,78 @@ static void what_a_child_chains_is_started(void **state)
     assert_int_equal(child->error, 0);
     assert_int_equal(f->chains, 1);
 
-    f->chains_answer = FM_ERR_CHAIN_TARGET;
+    f->chains_refused = FM_ERR_CHAIN_TARGET;
     assert_int_equal(start_child(parent, "chains", NULL, 0), 2);
     child = ended_child(f, parent, 2);
     assert_int_equal(child->error, FM_ERR_CHAIN_TARGET);
     assert_int_equal(child->output_bytes, 4); /* the output is kept either way */
     assert_int_equal(f->chains, 2);
+
+    f->chains_refused = 0;
+    f->chains_failed = FM_ERR_STORAGE_FULL;
+    assert_int_equal(start_child(parent, "chains", NULL, 0), 3);
+    child = ended_child(f, parent, 3);
+    assert_int_equal(child->error, FM_ERR_STORAGE_FULL);
+    assert_int_equal(child->output_bytes, 4);
+    assert_int_equal(f->chains, 3);
     end_call(f, parent);
     assert_nothing_left(f);
+}
+
+static void run_until_chaining(struct fixture *f, uint32_t children)
+{
+    while (f->sched->chaining < children)
+        pass(f);
+}
+
+static void a_child_has_ended_when_what_it_chained_is_stored(void **state)
+{
+    struct fixture *f = *state;
+    publish(f, "doze", DOZE);
+    publish(f, "chains", CHAINS);
+    struct fm_call *parent = parked_parent(f, "doze");
+    f->chains_held = true;
+    assert_int_equal(start_child(parent, "chains", NULL, 0), 1);
+    run_until_chaining(f, 1);
+    const struct fm_child *child = parent->child_ops->find(parent, 1);
+    assert_false(child->ended);
+    assert_int_equal(counts(f).sandboxes, 1); /* its own is free: only the parent's is left */
+    assert_int_equal(counts(f).children, 0);
+    fm_sched_drain(f->sched);
+    assert_false(fm_sched_drained(f->sched));
+    answer_chains(f);
+    assert_true(child->ended);
+    assert_int_equal(child->error, 0);
+    assert_int_equal(child->output_bytes, 4);
+    end_call(f, parent);
+    assert_nothing_left(f);
+    assert_true(fm_sched_drained(f->sched));
+}
+
+/* The parent ends in the middle, in two ways: its orphans were looked at before the answer comes,
+ * or they were not yet. */
+static void a_parent_may_end_before_what_its_children_chained_is_stored(void **state)
+{
+    struct fixture *f = *state;
+    publish(f, "doze", DOZE);
+    publish(f, "chains", CHAINS);
+    f->chains_held = true;
+    for (int looked_at = 0; looked_at <= 1; looked_at++) {
+        struct fm_call *parent = parked_parent(f, "doze");
+        assert_int_equal(start_child(parent, "chains", NULL, 0), 1);
+        run_until_chaining(f, 1);
+        assert_int_equal(start_child(parent, "chains", NULL, 0), 2);
+        assert_int_equal(start_child(parent, "doze", NULL, 0), 3);
+        run_until_chaining(f, 2);
+        end_call(f, parent);
+        while (looked_at && fm_sched_busy(f->sched))
+            pass(f);
+        assert_int_equal(f->sched->chaining, 2);
+        answer_chains(f);
+        assert_int_equal(f->sched->chaining, 0);
+        assert_nothing_left(f);
+    }
+    assert_int_equal(f->chains, 4); /* each was stored */
 }
 
 /* --- memory ----------------------------------------------------------------------------------- */
@@ -973,6 +1072,8 @@ int main(void)
         TEST(a_tree_may_be_cancelled_at_any_time),
         TEST(many_orphans_are_ended_bit_by_bit),
         TEST(what_a_child_chains_is_started),
+        TEST(a_child_has_ended_when_what_it_chained_is_stored),
+        TEST(a_parent_may_end_before_what_its_children_chained_is_stored),
         TEST(memory_may_fail_at_a_start),
         TEST(an_output_without_memory_is_no_success),
         TEST(memory_may_fail_at_the_making_of_a_scheduler),

@@ -1,0 +1,15 @@
+/* record_json.h - a call as JSON, and the numbers that requests about calls carry.  Private to
+ * http/. Any thread. */
+#pragma once
+
+#include "base/error.h"
+#include "call/record.h"
+#include "http/json.h"
+
+/* Writes the call JSON, as an object without a name. */
+void fm_record_json(struct fm_json *json, const struct fm_call_record *record);
+
+/* Seconds with decimals ("1.5", "0", "30"), at most `ns_max`.  FM_ERR_BAD_REQUEST: with what is
+ * wrong and at which byte of `text`; `what` says whose number it is. */
+FM_MUST_CHECK int fm_seconds_parse(const char *text, uint64_t ns_max, const char *what,
+                                   uint64_t *ret_ns, struct fm_error *error);
