@@ -1,0 +1,83 @@
+"""S10: durable asynchronous calls, each on disk before it is acknowledged, and run."""
+import json
+import subprocess
+import tempfile
+import time
+
+from harness import load
+from harness.machine import Disturbance
+from harness.report import Figure
+from harness.servers import Faasm
+from harness.wire import percentile, request
+
+BARE = "bare SQLite, the same rows"
+CONNECTIONS = 64
+PATH = "/fa/simon/echo"
+UNDER_WAY = ("due", "later", "running", "writing")
+
+
+def bare(bench, folder):
+    """Calls a second of SQLite alone, by (case, askers): bench/commit_cost.c."""
+    command = [bench.commit, folder, "1", str(bench.seconds)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    return {(line["case"], line["askers"]): line["same_calls_per_s"] for line in found}
+
+
+def wait_until_ended(client):
+    """All that were accepted."""
+    while True:
+        metrics = client.metrics()
+        if not any(metrics[f"faasm_async_{what}"] for what in UNDER_WAY):
+            return metrics["faasm_async_ended_total"]
+        time.sleep(0.002)
+
+
+def submit_and_run(server, client, seconds):
+    """Calls a second, from the first submit to the last end."""
+    before = wait_until_ended(client)
+    start = time.perf_counter()
+    load.post(server, PATH, seconds, CONNECTIONS, 100)
+    ended = wait_until_ended(client) - before
+    return ended / (time.perf_counter() - start)
+
+
+def submit_to_result(client, count):
+    """µs from a submit to its result, one after the other; the median."""
+    submit = request("POST", PATH, b"x" * 100)
+    found = []
+    for _ in range(count):
+        before = time.perf_counter_ns()
+        answer = client.ask(submit)
+        place = answer.header("Location")
+        result = client.call("GET", f"{place}?wait=60")
+        found.append((time.perf_counter_ns() - before) / 1000)
+        if answer.status != 202 or json.loads(result.body)["status"] != "succeeded":
+            raise RuntimeError(f"{answer.status} {answer.body!r}, {result.body!r}")
+    return percentile(found, 50)
+
+
+def durable_calls(bench):
+    """S10"""
+    rates, bare_rates, times, commit_times = [], [], [], []
+    # On the disk of the results, and not on a tmpfs.
+    with tempfile.TemporaryDirectory(prefix="faasm-bench-", dir=".") as data, Faasm(
+        bench.program, data, bench.samples
+    ) as server:
+        server.wait_ready()
+        with server.client() as client:
+            submit_to_result(client, 20)
+            disturbance = Disturbance()
+            for _ in range(bench.rounds):
+                found = bare(bench, ".")
+                bare_rates.append(found["direct", CONNECTIONS])
+                commit_times.append(1e6 / found["accept", 1])
+                rates.append(submit_and_run(server, client, bench.seconds))
+                times.append(submit_to_result(client, 50 if bench.quick else 300))
+            foreign = max(0.0, disturbance.end(0.0) - 2)
+    name = f"durable calls at {CONNECTIONS} connections, accepted, run, result on disk"
+    late = "submit to result, one connection: p50"
+    return [
+        Figure("S10", name, "/s", rates, bare_rates, BARE, ("ratio >=", 0.4), foreign),
+        Figure("S10", late, "us", times, commit_times, "one commit", ("ratio <=", 3), foreign),
+    ]
