@@ -30,6 +30,8 @@
     (NOW + 100 * SECOND) /* until when ended calls are kept, where nothing else is said            \
                           */
 
+static const char *fixture_folder = "/tmp";
+
 static struct {
     char data[64];
     struct fm_loop *loop;
@@ -72,7 +74,7 @@ static inline void reopen_calls(void)
 static inline int calls_setup(void **state)
 {
     (void)state;
-    (void)strcpy(fixture.data, "/tmp/faasm-calls-XXXXXX");
+    (void)snprintf(fixture.data, sizeof(fixture.data), "%s/faasm-calls-XXXXXX", fixture_folder);
     assert_non_null(mkdtemp(fixture.data));
     assert_int_equal(fm_loop_new(&fixture.loop), 0);
     assert_int_equal(fm_pool_new(2, 1000, &fixture.pool), 0);
@@ -154,15 +156,21 @@ static inline void sql(const char *text)
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
-static inline int64_t sql_number(const char *text)
+static inline int64_t number_in(sqlite3 *db, const char *text)
 {
-    sqlite3 *db = NULL;
     sqlite3_stmt *statement = NULL;
-    assert_int_equal(sqlite3_open(in_folder("calls.db"), &db), SQLITE_OK);
     assert_int_equal(sqlite3_prepare_v2(db, text, -1, &statement, NULL), SQLITE_OK);
     assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
     int64_t number = sqlite3_column_int64(statement, 0);
     assert_int_equal(sqlite3_finalize(statement), SQLITE_OK);
+    return number;
+}
+
+static inline int64_t sql_number(const char *text)
+{
+    sqlite3 *db = NULL;
+    assert_int_equal(sqlite3_open(in_folder("calls.db"), &db), SQLITE_OK);
+    int64_t number = number_in(db, text);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
     return number;
 }
@@ -170,18 +178,21 @@ static inline int64_t sql_number(const char *text)
 /* The sums are what a count would say; nothing is left in the folder of blobs but `blobs`. */
 static inline void check_sums(size_t blobs)
 {
-    assert_int_equal(sql_number("SELECT rows FROM totals"),
-                     sql_number("SELECT count(*) FROM calls"));
-    assert_int_equal(sql_number("SELECT rows_open FROM totals"),
-                     sql_number("SELECT count(*) FROM calls WHERE keep_until IS NULL"));
-    assert_int_equal(sql_number("SELECT bytes FROM totals"),
-                     sql_number("SELECT coalesce(sum(bytes), 0) FROM calls"));
-    assert_int_equal(sql_number("SELECT count(*) FROM calls WHERE (keep_until IS NULL) <> "
-                                "(status < 2)"),
+    sqlite3 *db = NULL;
+    assert_int_equal(sqlite3_open(in_folder("calls.db"), &db), SQLITE_OK);
+    assert_int_equal(number_in(db, "SELECT rows FROM totals"),
+                     number_in(db, "SELECT count(*) FROM calls"));
+    assert_int_equal(number_in(db, "SELECT rows_open FROM totals"),
+                     number_in(db, "SELECT count(*) FROM calls WHERE keep_until IS NULL"));
+    assert_int_equal(number_in(db, "SELECT bytes FROM totals"),
+                     number_in(db, "SELECT coalesce(sum(bytes), 0) FROM calls"));
+    assert_int_equal(number_in(db, "SELECT count(*) FROM calls WHERE (keep_until IS NULL) <> "
+                                   "(status < 2)"),
                      0);
-    assert_int_equal(sql_number("SELECT count(input_file) + count(output_file) + count(log_file) "
-                                "FROM calls"),
+    assert_int_equal(number_in(db, "SELECT count(input_file) + count(output_file) + "
+                                   "count(log_file) FROM calls"),
                      blobs);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
     assert_int_equal(count_in("blobs", NULL), blobs);
 }
 
@@ -212,11 +223,12 @@ static inline struct fm_id new_id(void)
     return fm_id_next(&fixture.ids, NOW);
 }
 
-static inline struct fm_calls_entry entry_of(const char *user, const char *function,
-                                             const void *input, size_t input_bytes)
+static inline struct fm_calls_entry entry_with(struct fm_id id, const char *user,
+                                               const char *function, const void *input,
+                                               size_t input_bytes)
 {
     return (struct fm_calls_entry){
-        .id = new_id(),
+        .id = id,
         .user = user,
         .function = function,
         .version = "v1",
@@ -225,6 +237,12 @@ static inline struct fm_calls_entry entry_of(const char *user, const char *funct
         .created_real_ns = NOW,
         .run_at_real_ns = NOW,
     };
+}
+
+static inline struct fm_calls_entry entry_of(const char *user, const char *function,
+                                             const void *input, size_t input_bytes)
+{
+    return entry_with(new_id(), user, function, input, input_bytes);
 }
 
 #define WRITE_AND_WAIT(kind)                                                                       \

@@ -462,6 +462,14 @@ static void reading_fails(void **state)
     assert_true(nth > 3 && nth < 200);
 }
 
+/* Without a restart, which would take most of the time. */
+static void empty(void)
+{
+    sql("DELETE FROM calls; DELETE FROM users; "
+        "UPDATE totals SET rows = 0, rows_open = 0, bytes = 0");
+    fixture.calls->sums = (struct fm_calls_sums){0};
+}
+
 /* --- memory runs out -------------------------------------------------------------------------- */
 
 static void memory_fails(void **state)
@@ -484,11 +492,10 @@ static void memory_fails(void **state)
             }
             assert_true(steps[i].there());
             check_sums(0);
-            fixture.calls = fm_calls_free(fixture.calls);
-            clear();
-            must_open_idle();
+            empty();
         }
-        assert_true(nth < 1000);
+        if (nth < 3 || nth > 1000) /* two allocations at least: there is something to fail */
+            fail_msg("%s: %ld runs", steps[i].name, nth);
         clear();
     }
 }
@@ -668,6 +675,9 @@ static void slow_checkpoint(void **state)
 
 int main(void)
 {
+    /* Thousands of starts, each with its syncs: in memory, where there is such a folder. */
+    if (access("/dev/shm", W_OK) == 0)
+        fixture_folder = "/dev/shm";
     take_memory();
     vfs_install();
     const struct CMUnitTest tests[] = {

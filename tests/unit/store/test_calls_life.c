@@ -150,8 +150,8 @@ static void next_round(struct asker *asker)
         return;
     }
     asker->rounds--;
-    asker->entry = entry_of("simon", "echo", bodies, asker->rounds % 7 == 0 ? 20000 : 50);
-    asker->entry.id = fm_id_next(&asker->worker->ids, NOW);
+    asker->entry = entry_with(fm_id_next(&asker->worker->ids, NOW), "simon", "echo", bodies,
+                              asker->rounds % 7 == 0 ? 20000 : 50);
     asker->accept.entries = &asker->entry;
     asker->accept.entries_count = 1;
     fm_calls_accept(fixture.calls, &asker->accept, home_of(asker));
