@@ -10,9 +10,9 @@
  * frames.
  *
  * A call that the door refuses (BUSY, QUOTA, NOMEM), or that waits behind it for longer than its
- * wall_ms, has not begun.  Its claim stays; its function
- * is held back for a while, and then it comes to the door again as the same attempt.  So a full
- * server or a small `concurrency` costs no attempts and no writes.
+ * wall_ms or until it is too old, has not begun.  Its claim stays; its function is held back for a
+ * while, and then it comes to the door again as the same attempt.  So a full server or a small
+ * `concurrency` costs no attempts and no writes.
  *
  * Threading: the worker's. */
 #include <stdlib.h>
@@ -131,6 +131,22 @@ static void run(struct fm_queue_entry *entry)
     call->on_done = on_call_done;
     if (fm_sched_submit(sched, call) == FM_SUBMIT_DONE)
         on_call_done(call);
+    else
+        fm_entry_wait_behind_door(entry);
+}
+
+bool fm_attempt_waits(const struct fm_queue_entry *entry)
+{
+    if (entry->state != FM_ENTRY_RUNNING || !entry->attempt || !entry->attempt->call)
+        return false;
+    struct fm_progress progress;
+    fm_sched_progress(entry->attempt->call, &progress);
+    return progress.state != FM_CALL_DONE && progress.started_ns == 0;
+}
+
+void fm_attempt_withdraw(struct fm_queue_entry *entry)
+{
+    fm_sched_cancel(entry->queue->config.sched, entry->attempt->call, FM_ERR_DEADLINE);
 }
 
 /* --- claiming --------------------------------------------------------------------------------- */

@@ -205,15 +205,24 @@ void fm_entry_wait_first(struct fm_queue_entry *entry)
     wait_from(entry, true);
 }
 
+void fm_entry_wait_behind_door(struct fm_queue_entry *entry)
+{
+    set_timer(entry, expires(entry), fm_clock_real_ns());
+}
+
 static void on_entry_time(struct fm_timer *timer)
 {
     struct fm_queue_entry *entry = FM_CONTAINER_OF(timer, struct fm_queue_entry, timer);
     set_timer(entry, NEVER, 0); /* fired, so its place in the heap is still there */
-    if (!idle(entry->state) || entry->queue->draining)
+    bool behind_door = fm_attempt_waits(entry);
+    if ((!idle(entry->state) && !behind_door) || entry->queue->draining)
         return;
     if (fm_clock_real_ns() >= expires(entry)) {
         entry->expired = true;
-        fm_attempt_expire(entry);
+        if (behind_door)
+            fm_attempt_withdraw(entry);
+        else
+            fm_attempt_expire(entry);
         return;
     }
     if (entry->state == FM_ENTRY_LATER)

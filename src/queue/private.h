@@ -112,6 +112,9 @@ void fm_entry_input_drop(struct fm_queue_entry *entry);
 void fm_entry_wait(struct fm_queue_entry *entry);
 void fm_entry_wait_first(struct fm_queue_entry *entry); /* before the others of its function */
 
+/* Its call was taken by the door and has not begun: its age still counts. */
+void fm_entry_wait_behind_door(struct fm_queue_entry *entry);
+
 /* Everything but its write is over: it has ended on disk. */
 void fm_entry_end(struct fm_queue_entry *entry, enum fm_call_status status);
 
@@ -135,6 +138,10 @@ void fm_batch_drop(struct fm_queue_batch *batch); /* it is not; NULL is fine */
 void fm_queue_pump(struct fm_queue *queue); /* starts what can be started */
 void fm_queue_wake(struct fm_queue *queue); /* the same, from the loop */
 void fm_attempt_expire(struct fm_queue_entry *entry);
+
+/* Whether its call waits behind the door; takes it back from there: it is as if refused. */
+bool fm_attempt_waits(const struct fm_queue_entry *entry);
+void fm_attempt_withdraw(struct fm_queue_entry *entry);
 
 /* The attempt's call is DONE: its end is to be written. */
 void fm_attempt_conclude(struct fm_attempt *attempt);
