@@ -12,7 +12,7 @@
     /* name           unit   default  min  max              what of a user it bounds */            \
     X(weight,         NONE,  100,     1,   10000,           "share of the CPU, beside the others' weights") \
     X(concurrency,    NONE,  10000,   1,   1000000,         "calls under way at once")             \
-    X(queue_length,   NONE,  10000,   0,   1000000,         "calls that wait for their first turn") \
+    X(queue_length,   NONE,  10000,   0,   1000000,         "calls that wait for their first turn; and, apart, asynchronous ones that have not ended") \
     X(requests_per_s, NONE,  0,       0,   1000000,         "calls that begin in a second; 0: no bound") \
     X(cpu_percent,    NONE,  0,       0,   25600,           "CPU time, in percent of one core; 0: no bound") \
     X(memory_bytes,   BYTES, 0,       0,   1024 * FM_GIB,   "linear memory of all its calls; 0: no bound")

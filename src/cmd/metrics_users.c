@@ -70,6 +70,7 @@ static const struct row rows[] = {
     ROW("sent_bytes", "counter", bytes_out, 1, "Output of these."),
     ROW("calls", "gauge", calls, 1, "Its calls that have not ended."),
     ROW("calls_waiting", "gauge", queued, 1, "Of these, waiting for their first turn."),
+    ROW("async_accepted", "gauge", accepted, 1, "Its asynchronous calls that have not ended."),
     ROW("memory_bytes", "gauge", memory_bytes, 1, "Linear memory of its guests."),
 };
 

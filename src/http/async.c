@@ -99,21 +99,46 @@ static void on_submitted(struct fm_queue_submit *submit)
 
 /* --- the handler ------------------------------------------------------------------------------ */
 
-/* 0: `accepting` is the queue's. */
-static int submit(struct fm_request *request, struct fm_accepting *accepting)
+/* 0: `accepting` is the queue's.  FM_ERR_QUOTA: with its name. */
+static int submit(struct fm_request *request, struct fm_accepting *accepting,
+                  const char **ret_quota, uint64_t *ret_retry_ns)
 {
+    const struct fm_http_config *config = &request->http->config;
     struct fm_function *function = NULL;
     int failed = fm_invoke_find(request, &function);
     if (!failed)
         failed = read_headers(request, accepting);
     if (failed)
         return failed;
+    failed = fm_sched_request(config->sched, function, ret_retry_ns);
+    if (failed) {
+        *ret_quota = "requests_per_s";
+        return fm_error_set(&request->error, failed, "%s",
+                            failed == FM_ERR_QUOTA
+                                ? "the limit requests_per_s of the user is reached"
+                                : fm_err_meaning(failed));
+    }
     accepting->submit.function = function;
     accepting->submit.input = fm_request_take_body(request, &accepting->submit.input_bytes);
-    failed = fm_queue_submit(request->http->config.queue, &accepting->submit, &request->error);
-    if (failed)
+    failed = fm_queue_submit(config->queue, &accepting->submit, &request->error);
+    if (failed) {
         free(accepting->submit.input);
+        *ret_quota = "queue_length";
+    }
     return failed;
+}
+
+static void refuse(struct fm_request *request, const char *quota, uint64_t retry_ns)
+{
+    struct fm_problem problem = {
+        .error = request->error.code,
+        .detail = request->error.text,
+    };
+    if (problem.error == FM_ERR_QUOTA) {
+        problem.quota = quota;
+        problem.retry_ns = retry_ns;
+    }
+    fm_answer_problem(request, &problem);
 }
 
 static void run(struct fm_request *request)
@@ -124,9 +149,11 @@ static void run(struct fm_request *request)
     accepting->http = request->http;
     accepting->request = request;
     accepting->submit.on_done = on_submitted;
-    if (submit(request, accepting) != 0) {
+    const char *quota = NULL;
+    uint64_t retry_ns = 0;
+    if (submit(request, accepting, &quota, &retry_ns) != 0) {
         free(accepting);
-        fm_answer_error(request, &request->error);
+        refuse(request, quota, retry_ns);
         return;
     }
     request->accepting = accepting;

@@ -96,6 +96,8 @@ static void answer(struct fm_request *request, const struct fm_error *chains)
             .detail = call->error ? call->detail : chains->text,
             .call = call,
         };
+        if (!call->error && chains->code == FM_ERR_QUOTA)
+            problem.quota = "queue_length"; /* there is no other for chained calls */
         fm_answer_problem(request, &problem);
     } else {
         fm_answer_bytes(request, MHD_HTTP_OK, FM_TYPE_BYTES, call->output.data,

@@ -28,7 +28,9 @@ int fm_problem_status(const struct fm_problem *problem)
 
 uint64_t fm_problem_retry_s(const struct fm_problem *problem)
 {
-    uint64_t retry_ns = problem->call ? problem->call->retry_ns : 0;
+    uint64_t retry_ns = problem->retry_ns;
+    if (problem->call)
+        retry_ns = fm_max_u64(retry_ns, problem->call->retry_ns);
     return fm_max_u64(1, (retry_ns + FM_NS_PER_S - 1) / FM_NS_PER_S);
 }
 
@@ -101,6 +103,8 @@ int fm_problem_write(const struct fm_problem *problem, struct fm_buffer *text)
     fm_json_string(&json, "code", code);
     fm_json_string(&json, "detail",
                    problem->detail && problem->detail[0] ? problem->detail : meaning);
+    if (problem->quota)
+        fm_json_string(&json, "quota", problem->quota);
     if (problem->missing && problem->missing->count > 0)
         write_missing(&json, problem->missing);
     if (problem->call)

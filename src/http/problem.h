@@ -21,6 +21,8 @@ struct fm_problem {
     int status;                               /* 0: what the table of errors says */
     const char *detail;                       /* NULL or "": what the error means */
     const struct fm_call *call;               /* whose outcome it is, NULL: nobody's */
+    const char *quota;                        /* FM_ERR_QUOTA and not of `call`: which; or NULL */
+    uint64_t retry_ns;                        /* the same: when it is worth trying again */
     const struct fm_missing_imports *missing; /* NULL, or without any: that is not it */
 };
 

@@ -44,6 +44,7 @@ static void write_use(struct fm_json *json, const struct fm_use *use)
     fm_json_begin(json, "use", '{');
     fm_json_number(json, "calls", use->calls);
     fm_json_number(json, "queued", use->queued);
+    fm_json_number(json, "accepted", use->accepted);
     fm_json_number(json, "memory_bytes", use->memory_bytes);
     fm_json_number(json, "requests", use->requests);
     fm_json_number(json, "refused", use->refused);

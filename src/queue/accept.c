@@ -108,8 +108,12 @@ static int batch_add(struct fm_queue_batch *batch, const struct birth *birth)
     uint64_t now_real_ns = fm_clock_real_ns();
     bool room = fits(queue, birth->input_bytes);
     struct fm_queue_entry *entry = NULL;
-    int failed = fm_entry_new(queue, fm_queue_id(queue, now_real_ns), version->user,
-                              version->function, birth->input, birth->input_bytes, &entry);
+    const struct fm_entry_birth made_of = {.id = fm_queue_id(queue, now_real_ns),
+                                           .user = version->user,
+                                           .function = version->function,
+                                           .input = birth->input,
+                                           .input_bytes = birth->input_bytes};
+    int failed = fm_entry_new(queue, &made_of, &entry);
     if (failed)
         return failed;
     if (birth->parent) {
@@ -151,6 +155,17 @@ static void write_batch(struct fm_queue_batch *batch, struct fm_calls_accept *ac
     fm_calls_accept(queue->config.calls, accept, fm_loop_mailbox(queue->config.loop));
 }
 
+static int refused(struct fm_error *error, int failed)
+{
+    const char *why = fm_err_meaning(failed);
+    if (failed == FM_ERR_BUSY)
+        why = "too many calls have not ended";
+    else if (failed == FM_ERR_QUOTA)
+        why = "the limit queue_length of the user is reached: so many of its asynchronous calls "
+              "have not ended";
+    return fm_error_set(error, failed, "%s", why);
+}
+
 /* --- a call from a client --------------------------------------------------------------------- */
 
 static void on_accepted(struct fm_calls_write *write)
@@ -189,9 +204,7 @@ int fm_queue_submit(struct fm_queue *queue, struct fm_queue_submit *submit, stru
     if (failed) {
         free(empty);
         fm_batch_drop(batch);
-        return fm_error_set(error, failed, "%s",
-                            failed == FM_ERR_BUSY ? "too many calls have not ended"
-                                                  : fm_err_meaning(failed));
+        return refused(error, failed);
     }
     submit->batch = batch;
     write_batch(batch, &submit->accept, on_accepted);
@@ -260,11 +273,7 @@ int fm_batch_children(struct fm_queue *queue, const struct fm_call *parent,
     }
     if (failed) {
         fm_batch_drop(batch);
-        if (error->code)
-            return failed;
-        return fm_error_set(error, failed, "%s",
-                            failed == FM_ERR_BUSY ? "too many calls have not ended"
-                                                  : fm_err_meaning(failed));
+        return error->code ? failed : refused(error, failed);
     }
     *ret_batch = batch;
     return 0;

@@ -181,8 +181,12 @@ static void cancel(struct fm_queue *queue, struct fm_queue_ask *ask)
 static void redriven(struct fm_queue *queue, const struct fm_call_record *record)
 {
     struct fm_queue_entry *entry = NULL;
-    if (fm_entry_new(queue, record->id, record->user, record->function, NULL, record->input_bytes,
-                     &entry) != 0)
+    const struct fm_entry_birth birth = {.id = record->id,
+                                         .user = record->user,
+                                         .function = record->function,
+                                         .input_bytes = record->input_bytes,
+                                         .accepted = true};
+    if (fm_entry_new(queue, &birth, &entry) != 0)
         return;
     entry->parent = record->parent;
     entry->depth = record->depth;

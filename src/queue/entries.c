@@ -67,34 +67,46 @@ struct fm_queue_entry *fm_entry_find(struct fm_queue *queue, const struct fm_id 
 
 /* --- life ------------------------------------------------------------------------------------- */
 
-int fm_entry_new(struct fm_queue *queue, struct fm_id id, const char *user, const char *function,
-                 uint8_t *input, size_t input_bytes, struct fm_queue_entry **ret_entry)
+/* Undoes what fm_entry_new() has done so far. */
+static void unmake(struct fm_queue_entry *entry)
+{
+    fm_loop_timer_cancel(entry->queue->config.loop, &entry->timer);
+    if (entry->target)
+        fm_ready_target_unref(entry->target);
+    if (entry->user)
+        fm_sched_backlog_leave(entry->user);
+    free(entry);
+}
+
+int fm_entry_new(struct fm_queue *queue, const struct fm_entry_birth *birth,
+                 struct fm_queue_entry **ret_entry)
 {
     struct fm_queue_entry *entry = calloc(1, sizeof(*entry));
     if (!entry)
         return FM_ERR_NOMEM;
     entry->queue = queue;
-    entry->id = id;
+    entry->id = birth->id;
     fm_list_init(&entry->link);
     fm_list_init(&entry->waits);
     fm_timer_init(&entry->timer, on_entry_time);
-    int failed = fm_ready_target_ref(&queue->ready, user, function, &entry->target);
+    int failed =
+        fm_sched_backlog_enter(queue->config.sched, birth->user, birth->accepted, &entry->user);
+    if (!failed)
+        failed = fm_ready_target_ref(&queue->ready, birth->user, birth->function, &entry->target);
     if (!failed)
         failed = fm_loop_timer_set(queue->config.loop, &entry->timer, NEVER);
     if (!failed)
         failed =
             fm_map_put(&queue->entries, &entry->node, (const char *)&entry->id, sizeof(entry->id));
     if (failed) {
-        fm_loop_timer_cancel(queue->config.loop, &entry->timer);
-        if (entry->target)
-            fm_ready_target_unref(entry->target);
-        free(entry);
+        unmake(entry);
         return failed;
     }
-    entry->input = input;
-    entry->input_bytes = input_bytes;
-    if (input)
-        queue->counts.inputs_bytes += input_bytes;
+    fm_ready_tenant_limit(entry->target, fm_sched_backlog_concurrency(entry->user));
+    entry->input = birth->input;
+    entry->input_bytes = birth->input_bytes;
+    if (entry->input)
+        queue->counts.inputs_bytes += entry->input_bytes;
     entry->state = FM_ENTRY_ARRIVING;
     queue->busy++;
     *ret_entry = entry;
@@ -142,6 +154,7 @@ void fm_entry_free(struct fm_queue_entry *entry)
     fm_map_remove(&queue->entries, &entry->node);
     fm_entry_input_drop(entry);
     fm_ready_target_unref(entry->target);
+    fm_sched_backlog_leave(entry->user);
     fm_waits_over(&entry->waits);
     free(entry);
 }

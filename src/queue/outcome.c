@@ -239,6 +239,7 @@ void fm_attempt_conclude(struct fm_attempt *attempt)
                fm_batch_children(entry->queue, call, &attempt->children, &attempt->error) != 0) {
         finish->status = FM_STATUS_FAILED;
         finish->error = attempt->error.code;
+        finish->limit = finish->error == FM_ERR_QUOTA ? "queue_length" : NULL;
         finish->detail = attempt->error.text;
     }
     begin_writing(attempt);

@@ -32,6 +32,7 @@ struct fm_queue_entry {
     struct fm_timer timer;   /* its time, or its maximum age; always armed, perhaps for never */
     struct fm_queue *queue;
     struct fm_target *target;
+    struct fm_user *user;       /* in whose backlog it has a place */
     struct fm_attempt *attempt; /* from CLAIMING to WRITING */
     struct fm_id id;
     struct fm_id parent;
@@ -97,11 +98,21 @@ struct fm_queue {
     struct fm_queue_counts counts;
 };
 
+/* What an entry is made of. */
+struct fm_entry_birth {
+    struct fm_id id;
+    const char *user;
+    const char *function;
+    uint8_t *input;
+    size_t input_bytes;
+    bool accepted;
+};
+
 /* --- entries.c -------------------------------------------------------------------------------- */
 
-/* An entry that is ARRIVING; takes `input` (NULL: on disk) only if it succeeds.  FM_ERR_NOMEM. */
-FM_MUST_CHECK int fm_entry_new(struct fm_queue *queue, struct fm_id id, const char *user,
-                               const char *function, uint8_t *input, size_t input_bytes,
+/* An entry that is ARRIVING; takes `input` (NULL: on disk) only if it succeeds.  FM_ERR_QUOTA: over
+ * the user's queue_length; not if the call was `accepted` before.  FM_ERR_NOMEM. */
+FM_MUST_CHECK int fm_entry_new(struct fm_queue *queue, const struct fm_entry_birth *birth,
                                struct fm_queue_entry **ret_entry);
 void fm_entry_free(struct fm_queue_entry *entry); /* tells those who wait */
 struct fm_queue_entry *fm_entry_find(struct fm_queue *queue, const struct fm_id *id);

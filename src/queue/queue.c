@@ -50,8 +50,12 @@ int fm_queue_restore(struct fm_queue *const *all, unsigned all_count,
 {
     struct fm_queue *queue = all[(call->id.low & FM_SCHED_WORKERS_MASK) % all_count];
     struct fm_queue_entry *entry = NULL;
-    int failed = fm_entry_new(queue, call->id, call->user, call->function, NULL,
-                              (size_t)call->input_bytes, &entry);
+    const struct fm_entry_birth birth = {.id = call->id,
+                                         .user = call->user,
+                                         .function = call->function,
+                                         .input_bytes = (size_t)call->input_bytes,
+                                         .accepted = true};
+    int failed = fm_entry_new(queue, &birth, &entry);
     if (failed)
         return failed;
     struct fm_function *function = fm_entry_function(entry);

@@ -82,7 +82,8 @@ struct fm_queue_submit {
 };
 
 /* Accepts a call; on_done comes when it is on disk.  FM_ERR_BUSY: too many calls have not ended, or
- * the server is shutting down.  FM_ERR_NOMEM.  Then there is no on_done. */
+ * the server is shutting down.  FM_ERR_QUOTA: the user's queue_length.  FM_ERR_NOMEM.  Then there
+ * is no on_done. */
 FM_MUST_CHECK int fm_queue_submit(struct fm_queue *queue, struct fm_queue_submit *submit,
                                   struct fm_error *error);
 
@@ -93,8 +94,8 @@ struct fm_queue_chains {
     void (*on_done)(struct fm_queue_chains *chains);
 
     struct fm_error error;  /* answer: FM_ERR_CHAIN_TARGET, FM_ERR_TOO_LARGE (an input),
-                               FM_ERR_GUEST_LIMIT (chain_depth), FM_ERR_BUSY, FM_ERR_NOMEM, and
-                               those of fm_calls_accept() */
+                               FM_ERR_GUEST_LIMIT (chain_depth), FM_ERR_QUOTA (queue_length),
+                               FM_ERR_BUSY, FM_ERR_NOMEM, those of fm_calls_accept() */
     struct fm_id *children; /* answer: from malloc, the asker's; NULL after an error */
     size_t children_count;
 

@@ -61,6 +61,7 @@ static int tenant_of(struct fm_ready *ready, const char *name, struct fm_tenant 
     memcpy(tenant->name, name, length + 1);
     fm_list_init(&tenant->link);
     fm_list_init(&tenant->open);
+    tenant->places_max = UINT32_MAX;
     int failed = fm_map_put(&ready->tenants, &tenant->node, tenant->name, length);
     if (failed) {
         free(tenant);
@@ -156,7 +157,8 @@ static void place_in(struct fm_list *head, struct fm_list *link, bool wanted)
 
 static bool tenant_has_room(const struct fm_ready *ready, const struct fm_tenant *tenant)
 {
-    return tenant->places < ready->places_max - ready->places_max / 4;
+    return tenant->places < ready->places_max - ready->places_max / 4 &&
+           tenant->places < tenant->places_max;
 }
 
 static bool target_has_room(const struct fm_target *target)
@@ -177,6 +179,12 @@ static void refresh(struct fm_target *target)
 void fm_ready_target_limit(struct fm_target *target, uint64_t concurrency)
 {
     target->places_max = (uint32_t)fm_min_u64(concurrency, UINT32_MAX);
+    refresh(target);
+}
+
+void fm_ready_tenant_limit(struct fm_target *target, uint64_t concurrency)
+{
+    target->tenant->places_max = (uint32_t)fm_min_u64(concurrency, UINT32_MAX);
     refresh(target);
 }
 

@@ -7,6 +7,9 @@
  *             |      |                  held back, and runs fewer than its limit `concurrency`
  *            c1,c2  c7
  *
+ * A user is also out of it while it has as many places as its quota `concurrency` allows: its calls
+ * would only wait at the door, with a place that others could use.
+ *
  * A place stands for a call that is claimed and not yet over.  A quarter of the places is never one
  * user's alone, so that its endless loops leave room for others.  One worker, one thread; private
  * to queue/. */
@@ -22,6 +25,7 @@ struct fm_tenant {
     struct fm_list open;     /* fm_target.link */
     uint32_t targets;        /* that name it */
     uint32_t places;         /* taken by its calls */
+    uint32_t places_max;     /* that its concurrency allows */
     char name[];
 };
 
@@ -59,7 +63,10 @@ void fm_ready_done(struct fm_ready *ready); /* no targets left */
 FM_MUST_CHECK int fm_ready_target_ref(struct fm_ready *ready, const char *user,
                                       const char *function, struct fm_target **ret_target);
 void fm_ready_target_unref(struct fm_target *target);
+
+/* How many calls of a function, and of its user, may be under way. */
 void fm_ready_target_limit(struct fm_target *target, uint64_t concurrency);
+void fm_ready_tenant_limit(struct fm_target *target, uint64_t concurrency);
 
 void fm_ready_push(struct fm_target *target, struct fm_list *call, bool first);
 void fm_ready_remove(struct fm_target *target, struct fm_list *call);

@@ -128,8 +128,8 @@ bool fm_door_admit(struct fm_task *task)
 bool fm_door_wait(struct fm_task *task)
 {
     struct fm_user *user = task->user;
-    if (task->holds & FM_HOLDS_PLACE)
-        return true;
+    if (task->holds & FM_HOLDS_PLACE || task->call->wait_for_quota)
+        return true; /* the latter has one since it was accepted: backlog.c */
     if (fm_lease_take(&user->waiting)) {
         task->holds |= FM_HOLDS_PLACE;
         FM_USER_COUNT(user, queued, 1);

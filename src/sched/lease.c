@@ -49,6 +49,15 @@ bool fm_lease_take(struct fm_lease *lease)
     return true;
 }
 
+void fm_lease_take_anyway(struct fm_lease *lease)
+{
+    if (fm_lease_take(lease))
+        return;
+    atomic_fetch_sub(&lease->quota->credits, 1);
+    lease->taken++;
+    lease->used++;
+}
+
 /* Keeps one spare batch, so that a worker on the edge does not move one with every call; a batch of
  * one is not worth keeping. */
 void fm_lease_give(struct fm_lease *lease)

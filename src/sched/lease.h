@@ -31,6 +31,9 @@ void fm_lease_init(struct fm_lease *lease, struct fm_quota *quota);
 FM_MUST_CHECK bool fm_lease_take(struct fm_lease *lease);
 void fm_lease_give(struct fm_lease *lease);
 
+/* The same, even if it exceeds the quota: for what has been granted before. */
+void fm_lease_take_anyway(struct fm_lease *lease);
+
 /* Gives back what is not in use: others wait for it, or the limit has changed. */
 void fm_lease_trim(struct fm_lease *lease);
 

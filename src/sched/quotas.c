@@ -1,6 +1,6 @@
 /* quotas.c - a user's quotas on one worker.
  *
- *      concurrency, queue_length   leases of units                                  (lease.h)
+ *      concurrency, queue_length   leases of units; the latter twice (backlog.c)    (lease.h)
  *      requests_per_s              a bucket; a worker takes a few credits at once   (bucket.h)
  *      cpu_percent                 a bucket, charged afterwards; in debt: all calls are held
  *      memory_bytes                bytes, taken from the account before a guest may need them
@@ -323,6 +323,7 @@ void fm_quotas_init(struct fm_user *user, const struct fm_quotas *quotas)
 {
     fm_lease_init(&user->concurrency, &user->account->concurrency);
     fm_lease_init(&user->waiting, &user->account->waiting);
+    fm_lease_init(&user->backlog, &user->account->backlog);
     fm_timer_init(&user->throttle, on_throttle_time);
     fm_list_init(&user->blocked);
     fm_list_init(&user->blocked_slots);
@@ -335,6 +336,7 @@ void fm_quotas_changed(struct fm_user *user, const struct fm_quotas *quotas)
 {
     fm_lease_trim(&user->concurrency);
     fm_lease_trim(&user->waiting);
+    fm_lease_trim(&user->backlog);
     set_values(user, quotas);
     fm_loop_timer_cancel(user->sched->config.loop, &user->throttle);
     user->throttled = false;
@@ -350,6 +352,7 @@ void fm_quotas_done(struct fm_user *user)
     fm_loop_timer_cancel(user->sched->config.loop, &user->throttle);
     fm_lease_done(&user->concurrency);
     fm_lease_done(&user->waiting);
+    fm_lease_done(&user->backlog);
     if (user->bounds & FM_BOUND_MEMORY)
         atomic_fetch_add(&user->account->memory.credits, user->memory_taken);
 }

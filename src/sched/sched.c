@@ -89,20 +89,12 @@ static void task_recycle(struct fm_sched *sched, struct fm_task *task)
     sched->free_tasks_count++;
 }
 
-/* NULL: out of memory. */
-static struct fm_user *user_of(struct fm_sched *sched, struct fm_function *function)
-{
-    if (!function->user)
-        function->user = fm_user_get(sched, function->key, function->user_length);
-    return function->user;
-}
-
 int fm_sched_call_new(struct fm_sched *sched, struct fm_function *function,
                       struct fm_call **ret_call)
 {
     struct fm_slot *slot = function->current;
     FM_ASSERT(slot);
-    struct fm_user *user = user_of(sched, function);
+    struct fm_user *user = fm_function_user(sched, function);
     struct fm_task *task = user ? task_new(sched, slot->code->version) : NULL;
     if (!task)
         return FM_ERR_NOMEM;
@@ -480,14 +472,6 @@ enum fm_submit fm_sched_submit(struct fm_sched *sched, struct fm_call *call)
         return FM_SUBMIT_DONE;
     task->announce = true;
     return FM_SUBMIT_LATER;
-}
-
-int fm_sched_request(struct fm_sched *sched, struct fm_function *function, uint64_t *ret_retry_ns)
-{
-    struct fm_user *user = user_of(sched, function);
-    if (!user)
-        return FM_ERR_NOMEM;
-    return fm_quotas_request(user, ret_retry_ns) ? 0 : FM_ERR_QUOTA;
 }
 
 static void on_slot_loaded(struct fm_slot *slot, const struct fm_error *error)

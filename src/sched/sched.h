@@ -25,6 +25,7 @@ struct fm_recent;
 struct fm_sched; /* opaque */
 struct fm_ticker;
 struct fm_under_way;
+struct fm_user; /* one user as this worker knows it; opaque */
 struct fm_users;
 
 /* The last byte of a call's id names the worker that has it. */
@@ -108,13 +109,22 @@ void fm_sched_call_free(struct fm_sched *sched, struct fm_call *call); /* NEW or
 
 /* The door.  Refusals are outcomes: the call is DONE with FM_ERR_BUSY or FM_ERR_QUOTA.  With
  * call->wait_for_quota it waits for concurrency and memory instead of being refused; requests_per_s
- * is then not asked, see fm_sched_request(). */
+ * and queue_length are then not asked: it has been accepted before. */
 FM_MUST_CHECK enum fm_submit fm_sched_submit(struct fm_sched *sched, struct fm_call *call);
 
 /* For whoever accepts a call now to submit it later: takes one of the user's requests_per_s.
  * FM_ERR_QUOTA, with how long until there is one.  FM_ERR_NOMEM. */
 FM_MUST_CHECK int fm_sched_request(struct fm_sched *sched, struct fm_function *function,
                                    uint64_t *ret_retry_ns);
+
+/* The same for its queue_length: a place among the user's accepted calls, until that call has
+ * ended. With `anyway` there always is one.  FM_ERR_QUOTA, FM_ERR_NOMEM. */
+FM_MUST_CHECK int fm_sched_backlog_enter(struct fm_sched *sched, const char *user, bool anyway,
+                                         struct fm_user **ret_user);
+void fm_sched_backlog_leave(struct fm_user *user); /* on the same worker */
+
+/* How many calls of it may be under way: more of them would only wait at the door. */
+uint64_t fm_sched_backlog_concurrency(const struct fm_user *user);
 
 /* Ends a submitted call with `error` (FM_ERR_CANCELLED...), in any state; on_done is called, before
  * this returns unless the call has a thread now, or is with another worker: then soon.  A call that

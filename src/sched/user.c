@@ -53,6 +53,13 @@ struct fm_user *fm_user_get(struct fm_sched *sched, const char *name, size_t nam
     return user ? user : make(sched, name, name_length);
 }
 
+struct fm_user *fm_function_user(struct fm_sched *sched, struct fm_function *function)
+{
+    if (!function->user)
+        function->user = fm_user_get(sched, function->key, function->user_length);
+    return function->user;
+}
+
 void fm_user_free_all(struct fm_sched *sched)
 {
     struct fm_map_node *node = NULL;

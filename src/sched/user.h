@@ -6,6 +6,7 @@
 #include "loop/mailbox.h"
 #include "sched/users.h"
 
+struct fm_function;
 struct fm_sched;
 
 enum fm_user_bound { /* quotas that are not "no bound" */
@@ -26,6 +27,7 @@ struct fm_user {
     unsigned bounds;         /* fm_user_bound */
     struct fm_lease concurrency;
     struct fm_lease waiting;
+    struct fm_lease backlog;
     uint64_t requests;       /* credits taken and not spent */
     uint64_t cpu_pending_ns; /* used, and not yet taken from the bucket */
     bool throttled;          /* no CPU time left; the timer ends that */
@@ -55,6 +57,7 @@ struct fm_user {
 /* NULL: out of memory. */
 FM_MUST_CHECK struct fm_user *fm_user_get(struct fm_sched *sched, const char *name,
                                           size_t name_length);
+struct fm_user *fm_function_user(struct fm_sched *sched, struct fm_function *function);
 void fm_user_free_all(struct fm_sched *sched); /* no calls are left */
 
 static inline struct fm_user *fm_user_of(struct fm_turns *turns)

@@ -101,6 +101,7 @@ static struct fm_account *make_account(struct fm_users *users, const char *name,
     configured(users, account->name, &account->quotas);
     fm_quota_init(&account->concurrency, account->quotas.concurrency, workers);
     fm_quota_init(&account->waiting, account->quotas.queue_length, workers);
+    fm_quota_init(&account->backlog, account->quotas.queue_length, workers);
     fm_quota_init(&account->memory, account->quotas.memory_bytes, workers);
     return account;
 }
@@ -148,6 +149,7 @@ static void put_in_force(struct fm_account *account, const struct fm_quota_set *
     fm_quota_set_apply(changed, now);
     fm_quota_change(&account->concurrency, before.concurrency, now->concurrency, workers);
     fm_quota_change(&account->waiting, before.queue_length, now->queue_length, workers);
+    fm_quota_change(&account->backlog, before.queue_length, now->queue_length, workers);
     fm_quota_change(&account->memory, before.memory_bytes, now->memory_bytes, workers);
 }
 

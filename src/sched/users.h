@@ -45,6 +45,7 @@ struct fm_account {
     struct fm_share share;       /* of the CPU: runqueue.h */
     struct fm_quota concurrency; /* calls */
     struct fm_quota waiting;     /* calls: queue_length */
+    struct fm_quota backlog;     /* asynchronous calls: queue_length, too */
     struct fm_quota memory;      /* bytes; only counted while there is a bound */
     struct fm_bucket requests;
     struct fm_bucket cpu;
@@ -76,7 +77,8 @@ FM_MUST_CHECK int fm_users_set(struct fm_users *users, const char *name,
 /* What a user has and had, over all workers, since the process started. */
 #define FM_USE_MAP(X)                                                                              \
     X(calls)        /* now, admitted and not ended */                                              \
-    X(queued)       /* of these, waiting for their first turn */                                   \
+    X(queued)       /* of these, waiting for their first turn; without asynchronous ones */        \
+    X(accepted)     /* asynchronous calls, now, accepted and not ended */                          \
     X(memory_bytes) /* now */                                                                      \
     X(requests)     /* calls that came to the door */                                              \
     X(refused)      /* of these, for a quota */                                                    \

@@ -110,6 +110,33 @@ def test_requests_come_with_a_time_to_try_again(start):
     assert server.call("ada/echo", b"x") == (200, b"x")
 
 
+def test_asynchronous_calls_of_a_user(start):
+    """Bounded when they are accepted; at the limit of calls under way they wait."""
+    server = start()
+    server.put("ada/echo", ECHO)
+    server.put("ada/sleep", FOREVER)
+    patch(server, "ada", {"quotas": {"requests_per_s": 1}})
+    answers = [server.request("POST", "/fa/ada/echo", b"x")[0] for _ in range(2)]
+    while 429 not in answers:  # a slow machine: one a second
+        answers.append(server.request("POST", "/fa/ada/echo", b"x")[0])
+    assert answers[0] == 202
+    assert refusal(server, "/fa/ada/echo") == ("requests_per_s", 1)
+    patch(server, "ada", {"quotas": {"requests_per_s": None, "concurrency": 1, "queue_length": 3}})
+    wait_use(server, "ada", accepted=0)
+
+    sleeper = json.loads(server.request("POST", "/fa/ada/sleep")[1])["id"]
+    wait_use(server, "ada", calls=1, accepted=1)  # it has the only unit
+    first, second = (json.loads(server.request("POST", "/fa/ada/echo", b"x")[1])["id"]
+                     for _ in range(2))
+    assert refusal(server, "/fa/ada/echo") == ("queue_length", 1)
+    wait_use(server, "ada", accepted=3)
+    assert server.request("DELETE", f"/calls/{sleeper}")[0] == 202
+    for call in (first, second):
+        assert json.loads(server.request("GET", f"/calls/{call}?wait=60")[1])["status"] == "succeeded"
+    wait_use(server, "ada", calls=0, accepted=0)
+    assert server.request("POST", "/fa/ada/echo")[0] == 202
+
+
 def test_memory_of_a_user(start):
     server = start()
     server.put("ada/sleep", FOREVER)

@@ -260,12 +260,25 @@ static struct fm_call_record *list_memory;
 static size_t list_memory_count;
 static struct fm_under_way under_way;
 
+static bool queue_full;
+static uint64_t request_retry_ns; /* 0: it may */
+
+int fm_sched_request(struct fm_sched *sched, struct fm_function *function, uint64_t *ret_retry_ns)
+{
+    (void)sched;
+    assert_non_null(function);
+    *ret_retry_ns = request_retry_ns;
+    return request_retry_ns ? FM_ERR_QUOTA : 0;
+}
+
 int fm_queue_submit(struct fm_queue *queue, struct fm_queue_submit *submit, struct fm_error *error)
 {
     (void)queue;
     assert_null(submitted);
     if (strcmp(submit->function->version->function, "busy") == 0)
         return fm_error_set(error, FM_ERR_BUSY, "too many");
+    if (queue_full)
+        return fm_error_set(error, FM_ERR_QUOTA, "too many of the user");
     submitted = submit;
     submitted_delay_ns = submit->delay_ns;
     (void)snprintf(submitted_key, sizeof(submitted_key), "%s", submit->key ? submit->key : "-");
@@ -474,7 +487,8 @@ static bool give_answers(void)
 
 static void forget_questions(void)
 {
-    answers_held = submit_found = false;
+    answers_held = submit_found = queue_full = false;
+    request_retry_ns = 0;
     submit_fails = chains_fail_later = queue_fails = 0;
     disk_has = memory_has = NULL;
     disk_output = NULL;

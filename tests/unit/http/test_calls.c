@@ -69,6 +69,28 @@ static void test_accepted(void **state)
     hang_up(&peer);
 }
 
+static void test_quotas_at_acceptance(void **state)
+{
+    (void)state;
+    struct peer peer = dial();
+    request_retry_ns = 1500 * MS;
+    post(&peer, "/fa/u/echo", "abc");
+    struct reply reply = listen_for(&peer, false);
+    assert_int_equal(reply.status, 429);
+    assert_string_equal(header_of(&reply, "Retry-After"), "2");
+    assert_non_null(strstr(reply.body, "\"quota\":\"requests_per_s\""));
+    free(reply.body);
+    request_retry_ns = 0;
+    queue_full = true;
+    post(&peer, "/fa/u/echo", "abc");
+    reply = listen_for(&peer, false);
+    assert_int_equal(reply.status, 429);
+    assert_string_equal(header_of(&reply, "Retry-After"), "1");
+    assert_non_null(strstr(reply.body, "\"quota\":\"queue_length\""));
+    free(reply.body);
+    hang_up(&peer);
+}
+
 static void test_client_leaves_before_it_is_accepted(void **state)
 {
     (void)state;
@@ -541,6 +563,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_accepted),
+        TEST(test_quotas_at_acceptance),
         TEST(test_client_leaves_before_it_is_accepted),
         TEST(test_keys),
         TEST(test_delays),

@@ -341,6 +341,27 @@ static void a_parent_whose_children_cannot_be(void **state)
     fixture_end();
 }
 
+/* What a call chains counts for its user's queue_length, as does the call itself until then. */
+static void chained_calls_count_for_the_user(void **state)
+{
+    (void)state;
+    fixture_begin(publish_all);
+    for (uint64_t length = 2; length <= 4; length++) {
+        struct fm_quota_set set = {0};
+        fm_quota_set_put(&set, fm_quota_row_find("queue_length"), length);
+        assert_int_equal(fm_users_set(f.users, "ada", &set), 0);
+        struct fm_calls_get get = wait_for_end(submit("call", "echo")); /* chains two */
+        bool room = length >= 3;
+        assert_int_equal(get.record.status, room ? FM_STATUS_SUCCEEDED : FM_STATUS_FAILED);
+        assert_int_equal(get.record.error, room ? 0 : FM_ERR_QUOTA);
+        if (!room)
+            assert_string_equal(get.record.limit, "queue_length");
+        fm_calls_get_done(&get);
+        UNTIL(f.queues[0]->entries.count == 0);
+    }
+    fixture_end();
+}
+
 /* A parent that is cancelled before its end has no children. */
 static void a_chain_is_as_deep_as_allowed(void **state)
 {
@@ -417,6 +438,7 @@ int main(void)
         QUEUE_TEST(synchronous_calls_are_listed),
         QUEUE_TEST(chained_calls_run_after_their_parent),
         QUEUE_TEST(a_parent_whose_children_cannot_be),
+        QUEUE_TEST(chained_calls_count_for_the_user),
         QUEUE_TEST(a_chain_is_as_deep_as_allowed),
         QUEUE_TEST(the_children_of_a_synchronous_parent),
     };

@@ -195,6 +195,48 @@ static void a_failure_keeps_its_reason(void **state)
     fixture_end();
 }
 
+static void limit_queue(uint64_t length)
+{
+    struct fm_quota_set set = {0};
+    fm_quota_set_put(&set, fm_quota_row_find("queue_length"), length);
+    assert_int_equal(fm_users_set(f.users, "ada", &set), 0);
+}
+
+static void publish_with_a_limit(void)
+{
+    limit_queue(2); /* before what is left enters the queues */
+    publish_all();
+}
+
+/* By the user's queue_length, over all workers; those of an earlier process are not refused. */
+static void accepted_calls_of_a_user_are_bounded(void **state)
+{
+    (void)state;
+    fixture_begin(publish_all);
+    limit_queue(3);
+    struct fm_id ids[3];
+    struct fm_id id;
+    for (int i = 0; i < 3; i++) /* max - 1, and max */
+        assert_int_equal(submit_with("echo", "x", NULL, FM_NS_PER_S * 3600, &ids[i]), 0);
+    assert_int_equal(submit_with("echo", "x", NULL, 0, &id), FM_ERR_QUOTA);
+    struct submission submission;
+    assert_int_equal(begin_submit(1, "echo", "x", NULL, 0, &submission), FM_ERR_QUOTA);
+    cancel(ids[0]);
+    UNTIL(submit_with("echo", "x", NULL, 0, &id) == 0);
+    expect_end(id, FM_STATUS_SUCCEEDED, 1, "x");
+    UNTIL(submit_with("echo", "x", NULL, FM_NS_PER_S * 3600, &ids[0]) == 0);
+    fixture_end();
+
+    fixture_begin(publish_with_a_limit);
+    assert_int_equal(counts().later, 3); /* one too many */
+    assert_int_equal(submit_with("echo", "x", NULL, 0, &id), FM_ERR_QUOTA);
+    for (int i = 0; i < 2; i++)
+        cancel(ids[i]);
+    UNTIL(submit_with("echo", "x", NULL, 0, &id) == 0);
+    expect_end(id, FM_STATUS_SUCCEEDED, 1, "x");
+    fixture_end();
+}
+
 static void calls_that_have_not_ended_are_bounded(void **state)
 {
     (void)state;
@@ -372,6 +414,7 @@ int main(void)
         QUEUE_TEST(a_claimed_call_waits_for_concurrency),
         QUEUE_TEST(a_refused_call_comes_again),
         QUEUE_TEST(a_failure_keeps_its_reason),
+        QUEUE_TEST(accepted_calls_of_a_user_are_bounded),
         QUEUE_TEST(calls_that_have_not_ended_are_bounded),
         QUEUE_TEST(inputs_beyond_the_memory_wait_on_disk),
         QUEUE_TEST(a_key_is_for_one_call),

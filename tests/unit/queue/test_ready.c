@@ -141,6 +141,25 @@ static void a_function_has_its_own_limit(void **state)
     end(targets, 2);
 }
 
+static void a_user_has_its_own_limit(void **state)
+{
+    (void)state;
+    begin(100);
+    struct fm_target *targets[] = {target_of("ada", "f"), target_of("ada", "g"),
+                                   target_of("bob", "f")};
+    fm_ready_tenant_limit(targets[0], 2);
+    add(targets[0], "12");
+    add(targets[1], "ab");
+    add(targets[2], "xy");
+    assert_string_equal(take_all(), "1xay");
+    fm_ready_give(targets[0]);
+    assert_string_equal(take_all(), "2");
+    assert_false(fm_ready_take(targets[1]));
+    fm_ready_tenant_limit(targets[1], 3);
+    assert_string_equal(take_all(), "b");
+    end(targets, 3);
+}
+
 static void a_place_without_a_turn(void **state)
 {
     (void)state;
@@ -215,6 +234,7 @@ int main(void)
         cmocka_unit_test(users_take_turns_then_functions_then_calls),
         cmocka_unit_test(places_are_bounded),
         cmocka_unit_test(a_function_has_its_own_limit),
+        cmocka_unit_test(a_user_has_its_own_limit),
         cmocka_unit_test(a_place_without_a_turn),
         cmocka_unit_test(whoever_is_refused_is_held_back),
         cmocka_unit_test(without_memory),

@@ -52,6 +52,29 @@ static void large_quotas_keep_at_most_a_batch_apart(void **state)
     assert_int_equal(atomic_load(&quota.credits), 1000);
 }
 
+static void what_was_granted_before_is_taken_anyway(void **state)
+{
+    (void)state;
+    struct fm_quota quota;
+    struct fm_lease one;
+    fm_quota_init(&quota, 2, 2);
+    fm_lease_init(&one, &quota);
+    for (int i = 0; i < 5; i++) /* while there are some, and beyond */
+        fm_lease_take_anyway(&one);
+    assert_int_equal(atomic_load(&quota.credits), -3);
+    for (int i = 0; i < 3; i++) {
+        assert_false(fm_lease_take(&one));
+        fm_lease_give(&one);
+    }
+    assert_false(fm_lease_take(&one));
+    fm_lease_give(&one);
+    assert_true(fm_lease_take(&one));
+    fm_lease_give(&one);
+    fm_lease_give(&one);
+    fm_lease_done(&one);
+    assert_int_equal(atomic_load(&quota.credits), 2);
+}
+
 static void a_limit_can_change_while_it_is_used(void **state)
 {
     (void)state;
@@ -140,6 +163,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(small_quotas_are_exact_across_workers),
         cmocka_unit_test(large_quotas_keep_at_most_a_batch_apart),
+        cmocka_unit_test(what_was_granted_before_is_taken_anyway),
         cmocka_unit_test(a_limit_can_change_while_it_is_used),
         cmocka_unit_test(what_is_spare_can_be_given_back),
         cmocka_unit_test(threads_never_exceed_it),

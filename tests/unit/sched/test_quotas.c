@@ -324,6 +324,52 @@ static void requests_come_back_with_time(void **state)
     end(f, 1, two);
 }
 
+static struct fm_user *accept_one(struct fixture *f, int worker, bool anyway)
+{
+    struct fm_user *user = NULL;
+    int failed = fm_sched_backlog_enter(f->scheds[worker], "ada", anyway, &user);
+    if (failed)
+        assert_int_equal(failed, FM_ERR_QUOTA);
+    return user;
+}
+
+static uint64_t accepted(struct fixture *f)
+{
+    struct fm_user_state now;
+    fm_users_state(f->users, "ada", &now);
+    return now.use.accepted;
+}
+
+/* Of calls that were accepted, over all workers, and beside those that wait at the door. */
+static void queue_length_bounds_accepted_calls(void **state)
+{
+    struct fixture *f = *state;
+    publish(f, "park", PARK);
+    quota(f, "queue_length", 3);
+    struct fm_user *places[4];
+    for (int i = 0; i < 3; i++) { /* max - 1, and max */
+        places[i] = accept_one(f, i % 2, false);
+        assert_non_null(places[i]);
+    }
+    assert_null(accept_one(f, 0, false));
+    assert_null(accept_one(f, 1, false));
+    struct fm_call *waiting = start(f, 0, "park"); /* a place of the other kind */
+    end(f, 0, waiting);
+    places[3] = accept_one(f, 1, true); /* promised before */
+    assert_non_null(places[3]);
+    assert_int_equal(accepted(f), 4);
+    fm_sched_backlog_leave(places[3]);
+    assert_null(accept_one(f, 1, false));
+    fm_sched_backlog_leave(places[0]);
+    places[0] = accept_one(f, 1, false); /* what one worker gives the other can take */
+    assert_non_null(places[0]);
+    for (int i = 0; i < 3; i++)
+        fm_sched_backlog_leave(places[i]);
+    assert_int_equal(accepted(f), 0);
+    quota(f, "queue_length", 0);
+    assert_null(accept_one(f, 0, false));
+}
+
 /* The bucket holds a second's worth at once; then the user is held until there is more. */
 static void cpu_percent_holds_a_user(void **state)
 {
@@ -544,11 +590,9 @@ static void waiting_calls_count_in_the_queue_and_have_deadlines(void **state)
     struct fm_call *one = start(f, 0, "park");
     run_until_parked(f, one);
     struct fm_call *waiting = start_waiting(f, 0, "short");
-    struct fm_call *surplus = new_call(f, 0, "park");
-    surplus->wait_for_quota = true;
-    assert_int_equal(fm_sched_submit(f->scheds[0], surplus), FM_SUBMIT_DONE);
-    assert_string_equal(surplus->limit, "queue_length");
-    fm_sched_call_free(f->scheds[0], surplus);
+    struct fm_call *another = start_waiting(f, 0, "park"); /* they need no place in the queue */
+    assert_use(f, "ada", 3, 0);
+    end(f, 0, another);
     while (waiting->state != FM_CALL_DONE)
         fm_loop_pass(f->loops[0], UINT64_MAX);
     assert_int_equal(waiting->error, FM_ERR_DEADLINE);
@@ -723,6 +767,7 @@ int main(void)
         TEST(queue_length_is_exact),
         TEST(without_a_queue_calls_run_at_once_or_not_at_all),
         TEST(requests_come_back_with_time),
+        TEST(queue_length_bounds_accepted_calls),
         TEST(cpu_percent_holds_a_user),
         TEST(a_throttled_user_with_a_full_queue_is_told_so),
         TEST(memory_is_for_all_calls_together),
