@@ -7,17 +7,19 @@ import contextlib
 import http.client
 import os
 import random
+import select
 import signal
 import threading
 import time
 
-from calls import ENDED, get, output, pages, submit, wait
+from calls import ENDED, get, pages, submit, wait
 from process import SLEEP, Server
 from test_async import ECHO, TRAP, chain
 
 KILLS = int(os.environ.get("FAASM_KILLS", "10"))
 SEED = int(os.environ.get("FAASM_SEED", random.randrange(1 << 32)))
 CLIENTS = 4
+PACE_S = 0.004  # of each: so many calls that all can be looked at afterwards
 FRESH_SUPERVISOR = 4  # kills, then it goes too, and with it the pause that it makes before a restart
 NAPS = 20  # attempts of the naps: a kill costs all that run one
 
@@ -36,6 +38,7 @@ class Load:
     def __init__(self, seed):
         self.server = None  # replaced by each new one
         self.stop = threading.Event()
+        self.lost = False   # there is no server any more
         self.seed = seed
         self.accepted = {}  # id to what was submitted
         self.ends = {}      # id to the end that was seen of it
@@ -46,10 +49,12 @@ class Load:
         """With a key, so that it can be sent again when no answer has come."""
         name = rng.choice(("echo", "echo", "echo", "chain", "deep", "nap", "trap"))
         body = rng.randbytes(rng.choice((0, 10, 1000, 40_000)))
-        while True:
+        while not self.lost:
             with contextlib.suppress(OSError, http.client.HTTPException):
                 call = submit(self.server, f"ada/{name}", body, Idempotency_Key=key)
                 break
+        else:
+            return
         with self.lock:
             before = self.accepted.setdefault(call, (name, body))
             if before != (name, body):
@@ -80,29 +85,49 @@ class Load:
             count += 1
             self.submit_one(rng, f"{number}-{count}")
             self.look_at_one(rng)
+            self.stop.wait(PACE_S)
 
 
-def check_end(server, call, name, body):
-    record = wait(server, call)
-    if name == "trap":
-        assert record["status"] == "dead" and record["attempt"] >= 3, record
-        return record
-    assert record["status"] == "succeeded", record
-    expected = {"echo": body, "nap": b"rested"}.get(name, b"kept")
-    assert output(server, call) == expected
-    assert len(record["children"]) == (2 if name in ("chain", "deep") else 0)
-    return record
+def settle(server):
+    """Until everything has ended, children's children too."""
+    for status in ("running", "queued", "running", "queued"):
+        while left := list(pages(server, f"&status={status}", 1000)):
+            for record in left:
+                wait(server, record["id"])
 
 
-def check_family(server, call, name, body, family):
-    """The call and all below it; each has its parent, and is nobody else's child."""
-    assert call not in family
-    family[call] = name
-    record = check_end(server, call, name, body)
-    for child, piece in zip(record["children"], (slice(0, 2), slice(1, 3))):
-        of = {"deep": "chain", "chain": "echo"}[name]
-        assert get(server, child)["parent"] == call
-        check_family(server, child, of, of.encode()[piece], family)
+class Family:
+    """The ends of all calls, and who belongs to whom."""
+
+    def __init__(self, records):
+        self.records = {record["id"]: record for record in records}
+        assert len(self.records) == len(records)  # nothing twice
+        self.outputs = {}  # id to what it should have written
+
+    def check(self, call, name, body, parent=None):
+        """The call and all below it; each has its parent, and is nobody else's child."""
+        record = self.records[call]
+        assert call not in self.outputs and record["parent"] == parent
+        if name == "trap":
+            assert record["status"] == "dead" and record["attempt"] >= 3, record
+            self.outputs[call] = b""
+            return
+        assert record["status"] == "succeeded", record
+        self.outputs[call] = {"echo": body, "nap": b"rested"}.get(name, b"kept")
+        below = {"deep": "chain", "chain": "echo"}.get(name)
+        assert len(record["children"]) == (2 if below else 0)
+        for child, piece in zip(record["children"], (slice(0, 2), slice(1, 3))):
+            self.check(child, below, below.encode()[piece], call)
+
+
+def check_outputs(server, outputs):
+    """Over one connection, since there are many."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    for call, expected in outputs:
+        connection.request("GET", f"/calls/{call}/output")
+        response = connection.getresponse()
+        assert (response.read(), response.status) == (expected, 200), call
+    connection.close()
 
 
 def test_kills(tmp_path):
@@ -122,22 +147,32 @@ def test_kills(tmp_path):
                     os.kill(server.child(), signal.SIGKILL)
                     server.wait_line(" ready ", kill % FRESH_SUPERVISOR + 1)
                     continue
+                gone = os.pidfd_open(server.child())
                 server.process.kill()  # and the server dies with it
                 server.process.wait()
+                assert select.select([gone], [], [], 60)[0]
+                os.close(gone)
                 load.server = server = Server(tmp_path / "data", *options).ready()
+        except BaseException:
+            load.lost = True
+            raise
         finally:
             load.stop.set()
         for client in clients:
             client.result()
     assert not load.problems, load.problems
-    family = {}
+    settle(server)
+    family = Family(list(pages(server, "", 1000)))
     for call, (name, body) in load.accepted.items():
-        check_family(server, call, name, body, family)
+        family.check(call, name, body)
+    assert family.outputs.keys() == family.records.keys()  # nothing else
     for call, end in load.ends.items():
-        assert get(server, call) == end
-    listed = [one["id"] for one in pages(server, "", 1000)]
-    assert sorted(listed) == sorted(family)  # nothing else, and nothing twice
+        assert family.records[call] == end
+    outputs = list(family.outputs.items())
+    with concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
+        for check in [pool.submit(check_outputs, server, outputs[i::CLIENTS]) for i in range(CLIENTS)]:
+            check.result()
     assert server.metric("faasm_async_writing") == 0
     server.wait_metric("faasm_sandboxes", 0)
-    print(f"{len(load.accepted)} accepted, {len(family)} in all, {len(load.ends)} ends seen twice")
+    print(f"{len(load.accepted)} accepted, {len(family.records)} in all, {len(load.ends)} ends seen twice")
     server.stop()
