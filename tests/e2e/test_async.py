@@ -482,6 +482,7 @@ def test_draining_lets_asynchronous_calls_end(servers):
     wait_until(server, call, "running")
     with concurrent.futures.ThreadPoolExecutor() as pool:
         doze = submit(server, "ada/echo", X_Faasm_Delay="3600")
+        server.wait_metric("faasm_http_requests_suspended", 0)  # the submit's own is over
         waiting = pool.submit(get, server, doze, "?wait=60")
         server.wait_metric("faasm_http_requests_suspended", 1)
         server.process.send_signal(signal.SIGTERM)
