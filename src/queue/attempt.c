@@ -141,7 +141,8 @@ bool fm_attempt_waits(const struct fm_queue_entry *entry)
         return false;
     struct fm_progress progress;
     fm_sched_progress(entry->attempt->call, &progress);
-    return progress.state != FM_CALL_DONE && progress.started_ns == 0;
+    /* Another worker gets it when its turn has come: from there it is not taken back. */
+    return progress.state != FM_CALL_DONE && progress.started_ns == 0 && !progress.away;
 }
 
 void fm_attempt_withdraw(struct fm_queue_entry *entry)

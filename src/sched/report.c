@@ -21,6 +21,7 @@ void fm_sched_progress(const struct fm_call *call, struct fm_progress *ret_progr
             .memory_bytes = call->memory_bytes,
         };
     }
+    ret_progress->away = task->away;
     ret_progress->cancelled =
         ret_progress->state != FM_CALL_DONE && atomic_load(&task->cancel_error) != 0;
 }

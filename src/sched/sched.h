@@ -141,6 +141,7 @@ struct fm_progress {
     uint64_t cpu_ns;
     uint64_t memory_bytes;
     bool cancelled; /* it is to end, and has not yet */
+    bool away;      /* another worker has it, where it may have begun meanwhile */
 };
 
 void fm_sched_progress(const struct fm_call *call, struct fm_progress *ret_progress);

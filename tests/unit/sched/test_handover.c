@@ -238,6 +238,9 @@ static void a_backlog_goes_to_an_idle_worker(void **state)
     struct fm_progress progress;
     fm_sched_progress(pair.calls[away], &progress);
     assert_int_equal(progress.state, FM_CALL_QUEUED);
+    assert_true(progress.away && progress.started_ns == 0 && !progress.cancelled);
+    fm_sched_progress(pair.calls[!away], &progress);
+    assert_false(progress.away);
     deliver(f, OTHER);
     assert_int_equal(counts(f, OTHER).borrowed, 1);
     assert_int_equal(counts(f, OTHER).calls, 0);
@@ -246,6 +249,8 @@ static void a_backlog_goes_to_an_idle_worker(void **state)
     assert_false(pair.ended[away]); /* only its own worker ends it */
     deliver(f, HOME);
     assert_true(pair.ended[away]);
+    fm_sched_progress(pair.calls[away], &progress);
+    assert_true(!progress.away && progress.state == FM_CALL_DONE);
     assert_int_equal(pair.calls[away]->error, FM_ERR_GUEST_LIMIT);
     assert_true(pair.calls[away]->cpu_ns >= 5 * FM_NS_PER_MS);
     assert_int_equal(counts(f, HOME).finished, 1);
