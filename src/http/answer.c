@@ -103,3 +103,10 @@ void fm_answer_error(struct fm_request *request, const struct fm_error *error)
     };
     fm_answer_problem(request, &problem);
 }
+
+void fm_answer_failed(struct fm_request *request, int failed)
+{
+    if (!request->error.code)
+        (void)fm_error_set(&request->error, failed, "%s", fm_err_meaning(failed));
+    fm_answer_error(request, &request->error);
+}

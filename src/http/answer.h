@@ -21,6 +21,9 @@ void fm_answer_bytes(struct fm_request *request, unsigned status, const char *ty
 void fm_answer_text(struct fm_request *request, unsigned status, const char *type, int failed);
 
 void fm_answer_error(struct fm_request *request, const struct fm_error *error);
+
+/* request->error or, if a step that sets none has failed with `failed`, what that code means. */
+void fm_answer_failed(struct fm_request *request, int failed);
 void fm_answer_problem(struct fm_request *request, const struct fm_problem *problem);
 
 /* To the answer that was just given. */

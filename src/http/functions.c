@@ -211,9 +211,7 @@ static void run_delete(struct fm_request *request)
         fm_request_wait(request, false);
         return;
     }
-    if (!request->error.code)
-        (void)fm_error_set(&request->error, failed, "%s", fm_err_meaning(failed));
-    fm_answer_error(request, &request->error);
+    fm_answer_failed(request, failed);
 }
 
 static bool leave_delete(struct fm_request *request)

@@ -207,9 +207,7 @@ static void run(struct fm_request *request)
     if (!failed)
         failed = fm_sched_call_new(sched, function, &request->call);
     if (failed) {
-        if (!request->error.code)
-            (void)fm_error_set(&request->error, failed, "%s", fm_err_meaning(failed));
-        fm_answer_error(request, &request->error);
+        fm_answer_failed(request, failed);
         return;
     }
     struct fm_call *call = request->call;
