@@ -65,6 +65,18 @@ static inline struct fm_list *fm_list_pop_front(struct fm_list *head)
     return first;
 }
 
+/* All of them, in their order, to an empty list. */
+static inline void fm_list_move_all(struct fm_list *from, struct fm_list *to)
+{
+    FM_ASSERT(fm_list_empty(to));
+    if (fm_list_empty(from))
+        return;
+    *to = *from;
+    to->next->prev = to;
+    to->prev->next = to;
+    fm_list_init(from);
+}
+
 #define FM_LIST_ENTRY(link, type, member) FM_CONTAINER_OF(link, type, member)
 
 /* The body may remove `link` itself, nothing else. */

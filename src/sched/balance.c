@@ -60,14 +60,14 @@ static uint32_t tasks_of(const struct fm_turns *turns)
 {
     uint32_t count = 0;
     for (int lane = 0; lane < FM_LANES; lane++)
-        count += turns->places[lane] == FM_TURNS_NOWHERE ? 0 : turns->counts[lane];
+        count += fm_turns_in(turns, (enum fm_lane)lane) ? turns->counts[lane] : 0;
     return count;
 }
 
 static struct fm_list *first_movable(const struct fm_giver *giver, struct fm_turns *turns,
                                      enum fm_lane lane)
 {
-    if (turns->places[lane] == FM_TURNS_NOWHERE)
+    if (!fm_turns_in(turns, lane) || !(giver->lanes & FM_LANE_BIT(lane)))
         return NULL;
     struct fm_list *head = &turns->tasks[lane];
     struct fm_list *link = head->next;
@@ -82,11 +82,11 @@ static struct fm_list *first_movable(const struct fm_giver *giver, struct fm_tur
 static bool give(struct fm_peer *peer, const struct fm_giver *giver, struct fm_runqueue *queue,
                  struct fm_turns *turns, struct fm_gift *gift)
 {
-    gift->lane = FM_LANE_NEW;
-    gift->link = giver->full ? NULL : first_movable(giver, turns, FM_LANE_NEW);
-    if (!gift->link) {
-        gift->lane = FM_LANE_STARTED;
-        gift->link = first_movable(giver, turns, FM_LANE_STARTED);
+    static const enum fm_lane order[] = {FM_LANE_FIRST, FM_LANE_NEW, FM_LANE_STARTED};
+    gift->link = NULL;
+    for (size_t i = 0; i < FM_LANES && !gift->link; i++) {
+        gift->lane = order[i];
+        gift->link = first_movable(giver, turns, order[i]);
     }
     if (!gift->link || !claim(peer))
         return false;
@@ -94,22 +94,12 @@ static bool give(struct fm_peer *peer, const struct fm_giver *giver, struct fm_r
     return true;
 }
 
-static struct fm_turns *longest_waiting(const struct fm_giver *giver,
-                                        const struct fm_runqueue *queue)
-{
-    struct fm_turns *started = fm_runqueue_top(queue, FM_LANE_STARTED);
-    struct fm_turns *fresh = giver->full ? NULL : fm_runqueue_top(queue, FM_LANE_NEW);
-    if (!started || !fresh)
-        return started ? started : fresh;
-    return fm_turns_before(fresh, started) ? fresh : started;
-}
-
 /* To a worker that has nothing: of the user that has waited longest or, where its calls must stay,
  * of one that stands near it. */
 static bool give_any(struct fm_peer *peer, const struct fm_giver *giver, struct fm_runqueue *queue,
                      struct fm_gift *gift)
 {
-    struct fm_turns *longest = longest_waiting(giver, queue);
+    struct fm_turns *longest = fm_runqueue_least(queue, giver->lanes);
     if (longest && give(peer, giver, queue, longest, gift))
         return true;
     for (int lane = 0; lane < FM_LANES; lane++) {
@@ -124,7 +114,7 @@ static bool give_any(struct fm_peer *peer, const struct fm_giver *giver, struct 
 /* One call stays, since this worker is about to run it. */
 static bool can_spare(const struct fm_giver *giver, const struct fm_runqueue *queue)
 {
-    return queue->counts[FM_LANE_STARTED] + (giver->full ? 0 : queue->counts[FM_LANE_NEW]) >= 2;
+    return fm_runqueue_count(queue, giver->lanes) >= 2;
 }
 
 bool fm_balance_give(struct fm_peers *peers, const struct fm_giver *giver,

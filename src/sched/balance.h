@@ -33,7 +33,7 @@ struct fm_peers *fm_peers_free(struct fm_peers *peers);                      /* 
 /* Who gives. */
 struct fm_giver {
     unsigned worker; /* index */
-    bool full;       /* it has no free sandbox that could go along with a new call */
+    unsigned lanes;  /* calls of these can go: it has a sandbox for each, if they need one */
     bool (*can_move)(struct fm_list *link); /* NULL: each task can */
 };
 

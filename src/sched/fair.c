@@ -79,13 +79,13 @@ static bool runs_elsewhere(const struct fm_turns *turns)
 
 /* --- tags ------------------------------------------------------------------------------------- */
 
-/* The first of a lane, its tag brought up to date.  A tag that others have moved back while it
+/* The first of these lanes, its tag brought up to date.  A tag that others have moved back while it
  * stood further down is noticed a little late. */
-static struct fm_turns *first(struct fm_runqueue *queue, enum fm_lane lane)
+static struct fm_turns *first(struct fm_runqueue *queue, unsigned lanes)
 {
     struct fm_turns *turns = NULL;
     for (int looks = 0; looks < LOOKS_MAX; looks++) {
-        turns = fm_runqueue_top(queue, lane);
+        turns = fm_runqueue_least(queue, lanes);
         int64_t news = turns ? news_of(turns) : 0;
         if (news == 0)
             break;
@@ -99,13 +99,9 @@ static struct fm_turns *first(struct fm_runqueue *queue, enum fm_lane lane)
  */
 static void bring_clock(struct fm_runqueue *queue)
 {
-    for (int i = 0; i < FM_LANES; i++) {
-        const struct fm_turns *top = first(queue, (enum fm_lane)i);
-        const struct fm_turns *other = fm_runqueue_top(queue, (enum fm_lane)(FM_LANES - 1 - i));
-        bool least = top && (!other || !fm_turns_before(other, top));
-        if (least && (int64_t)(top->tag - queue->clock) > 0)
-            queue->clock = top->tag;
-    }
+    const struct fm_turns *least = first(queue, FM_LANES_ALL);
+    if (least && (int64_t)(least->tag - queue->clock) > 0)
+        queue->clock = least->tag;
 }
 
 /* The user has had nothing to run here, and now has. */
@@ -139,42 +135,29 @@ static void begin(struct fm_runqueue *queue, struct fm_turns *turns)
 
 /* --- picking ---------------------------------------------------------------------------------- */
 
-static struct fm_turns *next_user(struct fm_runqueue *queue, bool take_new)
-{
-    struct fm_turns *started = first(queue, FM_LANE_STARTED);
-    struct fm_turns *fresh = take_new ? first(queue, FM_LANE_NEW) : NULL;
-    if (!started || !fresh)
-        return started ? started : fresh;
-    return fm_turns_before(fresh, started) ? fresh : started;
-}
-
-static bool can_pick(const struct fm_turns *turns, enum fm_lane lane)
-{
-    return turns->places[lane] != FM_TURNS_NOWHERE;
-}
-
 /* Within a user it is a round: each started task once, then one new one.  So what has been begun is
  * ended, instead of ever more being begun: with an even share for new calls a user who sends more
  * than can be done would have thousands of calls in the middle, and few at their end. */
-static enum fm_lane next_lane(struct fm_turns *turns, bool take_new)
+static enum fm_lane next_lane(struct fm_turns *turns, unsigned lanes)
 {
-    bool started = can_pick(turns, FM_LANE_STARTED);
-    bool fresh = take_new && can_pick(turns, FM_LANE_NEW);
-    if (started && (!fresh || turns->round > 0)) {
+    enum fm_lane fresh = fm_turns_in(turns, FM_LANE_NEW) ? FM_LANE_NEW : FM_LANE_FIRST;
+    bool can_begin = (lanes & FM_LANE_BIT(fresh)) && fm_turns_in(turns, fresh);
+    bool can_go_on = (lanes & FM_LANE_BIT(FM_LANE_STARTED)) && fm_turns_in(turns, FM_LANE_STARTED);
+    if (can_go_on && (!can_begin || turns->round > 0)) {
         turns->round -= turns->round > 0;
         return FM_LANE_STARTED;
     }
     turns->round = turns->counts[FM_LANE_STARTED];
-    return FM_LANE_NEW;
+    return fresh;
 }
 
-static struct fm_list *pick(struct fm_runqueue *queue, bool take_new, struct fm_turns **ret_turns)
+static struct fm_list *pick(struct fm_runqueue *queue, unsigned lanes, struct fm_turns **ret_turns)
 {
     FM_ASSERT(!queue->inside);
-    struct fm_turns *turns = next_user(queue, take_new);
+    struct fm_turns *turns = first(queue, lanes);
     if (!turns)
         return NULL;
-    enum fm_lane lane = next_lane(turns, take_new);
+    enum fm_lane lane = next_lane(turns, lanes);
 
     queue->clock = turns->tag;
     queue->inside = turns;
@@ -184,9 +167,7 @@ static struct fm_list *pick(struct fm_runqueue *queue, bool take_new, struct fm_
     struct fm_list *link = turns->tasks[lane].next;
     fm_runqueue_remove(queue, lane, turns, link);
     /* It still has a call that runs: the one that has the thread. */
-    atomic_store_explicit(&turns->runnable,
-                          turns->counts[FM_LANE_STARTED] + turns->counts[FM_LANE_NEW] + 1,
-                          memory_order_relaxed);
+    atomic_store_explicit(&turns->runnable, fm_turns_tasks(turns) + 1, memory_order_relaxed);
     fm_runqueue_moved(queue, turns);
     *ret_turns = turns;
     return link;
@@ -198,9 +179,7 @@ static void charge(struct fm_runqueue *queue, struct fm_turns *turns, uint64_t c
     turns->tag += amount;
     if (queue->inside == turns) {
         publish(turns, amount - virtual_of(turns, FM_SLICE_NS));
-        atomic_store_explicit(&turns->runnable,
-                              turns->counts[FM_LANE_STARTED] + turns->counts[FM_LANE_NEW],
-                              memory_order_relaxed);
+        atomic_store_explicit(&turns->runnable, fm_turns_tasks(turns), memory_order_relaxed);
         queue->inside = NULL;
         fm_runqueue_moved(queue, turns);
     } else {

@@ -224,7 +224,7 @@ void fm_handover_give(struct fm_sched *sched, struct fm_turns *turns)
         return;
     struct fm_giver giver = {
         .worker = sched->config.worker,
-        .full = !fm_sched_sandbox_free(sched),
+        .lanes = fm_sched_lanes(sched),
         .can_move = can_move,
     };
     struct fm_gift gift;
@@ -233,7 +233,7 @@ void fm_handover_give(struct fm_sched *sched, struct fm_turns *turns)
         leave(task);
         sched->counts.given++;
         send_to(task, worker_at(sched, gift.worker), on_given);
-        giver.full = !fm_sched_sandbox_free(sched);
+        giver.lanes = fm_sched_lanes(sched);
     }
 }
 

@@ -13,9 +13,9 @@ struct fm_policy {
     /* A task that can run from now on. */
     void (*push)(struct fm_runqueue *queue, enum fm_lane lane, struct fm_turns *turns,
                  struct fm_list *link);
-    /* The next task, and its user; a new one only with `take_new`.  NULL: there is none to take.
-     * Its user is charged before anything else is asked. */
-    struct fm_list *(*pick)(struct fm_runqueue *queue, bool take_new, struct fm_turns **ret_turns);
+    /* The next task from these lanes, and its user.  NULL: there is none to take.  Its user is
+     * charged before anything else is asked. */
+    struct fm_list *(*pick)(struct fm_runqueue *queue, unsigned lanes, struct fm_turns **ret_turns);
     /* A task that was never queued is about to run, since nobody waits; it is charged after. */
     void (*begin)(struct fm_runqueue *queue, struct fm_turns *turns);
     /* What the task that had the thread has consumed. */

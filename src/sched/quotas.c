@@ -32,9 +32,7 @@ static uint64_t now_ns(const struct fm_user *user)
 
 static void update_hold(struct fm_user *user)
 {
-    unsigned lanes = user->throttled       ? FM_LANES_ALL
-                     : user->memory_wanted ? FM_LANE_BIT(FM_LANE_NEW)
-                                           : 0;
+    unsigned lanes = user->throttled ? FM_LANES_ALL : user->memory_wanted ? FM_LANES_FRESH : 0;
     fm_runqueue_hold(&user->sched->queue, &user->turns, lanes);
 }
 

@@ -57,7 +57,7 @@ int fm_runqueue_add(struct fm_runqueue *queue, struct fm_turns *turns, struct fm
 void fm_runqueue_drop(struct fm_runqueue *queue, struct fm_turns *turns)
 {
     FM_ASSERT(queue->members > 0 && queue->inside != turns);
-    FM_ASSERT(turns->counts[FM_LANE_STARTED] == 0 && turns->counts[FM_LANE_NEW] == 0);
+    FM_ASSERT(fm_turns_tasks(turns) == 0);
     if (queue->last == turns)
         queue->last = NULL;
     queue->members--;
@@ -134,10 +134,22 @@ struct fm_turns *fm_runqueue_top(const struct fm_runqueue *queue, enum fm_lane l
     return heap->count > 0 ? heap->turns[0] : NULL;
 }
 
+struct fm_turns *fm_runqueue_least(const struct fm_runqueue *queue, unsigned lanes)
+{
+    struct fm_turns *least = NULL;
+    for (int lane = 0; lane < FM_LANES; lane++) {
+        struct fm_turns *top =
+            lanes & FM_LANE_BIT(lane) ? fm_runqueue_top(queue, (enum fm_lane)lane) : NULL;
+        if (top && (!least || fm_turns_before(top, least)))
+            least = top;
+    }
+    return least;
+}
+
 void fm_runqueue_moved(struct fm_runqueue *queue, struct fm_turns *turns)
 {
     for (int lane = 0; lane < FM_LANES; lane++) {
-        if (turns->places[lane] == FM_TURNS_NOWHERE)
+        if (!fm_turns_in(turns, (enum fm_lane)lane))
             continue;
         struct fm_runheap *heap = &queue->heaps[lane];
         sift_up(heap, (enum fm_lane)lane, turns->places[lane]);
@@ -167,7 +179,7 @@ void fm_runqueue_push(struct fm_runqueue *queue, enum fm_lane lane, struct fm_tu
     ++*counter(queue, turns, lane);
     add_runnable(turns, 1);
     bool held = turns->held & FM_LANE_BIT(lane);
-    if (!held && turns->places[lane] == FM_TURNS_NOWHERE)
+    if (!held && !fm_turns_in(turns, lane))
         enter(queue, turns, lane);
 }
 
@@ -179,7 +191,7 @@ void fm_runqueue_remove(struct fm_runqueue *queue, enum fm_lane lane, struct fm_
     turns->counts[lane]--;
     --*counter(queue, turns, lane);
     add_runnable(turns, UINT32_MAX);
-    if (turns->counts[lane] == 0 && turns->places[lane] != FM_TURNS_NOWHERE)
+    if (turns->counts[lane] == 0 && fm_turns_in(turns, lane))
         leave(queue, turns, lane);
 }
 
@@ -193,9 +205,28 @@ void fm_runqueue_hold(struct fm_runqueue *queue, struct fm_turns *turns, unsigne
         *counter(queue, turns, lane) -= turns->counts[lane];
         turns->held ^= bit;
         *counter(queue, turns, lane) += turns->counts[lane];
-        if (turns->places[lane] != FM_TURNS_NOWHERE)
+        if (fm_turns_in(turns, lane))
             leave(queue, turns, lane);
         else if (turns->counts[lane] > 0)
             enter(queue, turns, lane);
+    }
+}
+
+void fm_runqueue_move(struct fm_runqueue *queue, struct fm_turns *turns, enum fm_lane from,
+                      enum fm_lane to)
+{
+    uint32_t count = turns->counts[from];
+    if (count == 0)
+        return;
+    FM_ASSERT(turns->counts[to] == 0);
+    bool waits = fm_turns_in(turns, from);
+    *counter(queue, turns, from) -= count;
+    *counter(queue, turns, to) += count;
+    turns->counts[from] = 0;
+    turns->counts[to] = count;
+    fm_list_move_all(&turns->tasks[from], &turns->tasks[to]);
+    if (waits) {
+        leave(queue, turns, from);
+        enter(queue, turns, to);
     }
 }

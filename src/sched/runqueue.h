@@ -1,9 +1,13 @@
-/* runqueue.h - the calls of one worker that could run now, by user, in two lanes.
+/* runqueue.h - the calls of one worker that could run now, by user, in three lanes.
  *
- *      lane STARTED   heap of users by tag:   eve(4)  ada(7)            have a sandbox, go on
- *      lane NEW       heap of users by tag:   ada(7)  bob(9)            need a free one first
+ *      lane STARTED   heap of users by tag:   eve(4)  ada(7)       have a sandbox, go on
+ *      lane NEW       heap of users by tag:   ada(7)  bob(9)       need a free one first
+ *      lane FIRST     heap of users by tag:   joe(5)               the same, of users without any
  *                                              |
- *                                              t1 t2 t3                 FIFO inside a user
+ *                                              t1 t2 t3            FIFO inside a user
+ *
+ * New calls of a user are all in NEW or all in FIRST (fm_runqueue_move()): that is what allows to
+ * keep sandboxes for those who have none (sched.c).
  *
  * A user stands in a lane's heap while it has a task there and is not held.  What a tag means, and
  * when it moves, is the policy's business (policy.h); here is only the order.  Heaps have room for
@@ -18,12 +22,15 @@
 
 enum fm_lane {
     FM_LANE_STARTED, /* has a sandbox */
-    FM_LANE_NEW,     /* needs one */
+    FM_LANE_NEW,     /* needs one; its user has others */
+    FM_LANE_FIRST,   /* needs one; its user has none */
     FM_LANES,
 };
 
+/* Sets of lanes. */
 #define FM_LANE_BIT(lane) (1u << (lane))
-#define FM_LANES_ALL (FM_LANE_BIT(FM_LANE_STARTED) | FM_LANE_BIT(FM_LANE_NEW))
+#define FM_LANES_FRESH (FM_LANE_BIT(FM_LANE_NEW) | FM_LANE_BIT(FM_LANE_FIRST))
+#define FM_LANES_ALL (FM_LANE_BIT(FM_LANE_STARTED) | FM_LANES_FRESH)
 
 struct fm_turns;
 
@@ -78,15 +85,39 @@ FM_MUST_CHECK int fm_runqueue_add(struct fm_runqueue *queue, struct fm_turns *tu
                                   struct fm_share *share);
 void fm_runqueue_drop(struct fm_runqueue *queue, struct fm_turns *turns); /* it has no tasks */
 
+/* How many tasks can be picked from these lanes. */
+static inline uint32_t fm_runqueue_count(const struct fm_runqueue *queue, unsigned lanes)
+{
+    uint32_t count = 0;
+    for (int lane = 0; lane < FM_LANES; lane++)
+        count += lanes & FM_LANE_BIT(lane) ? queue->counts[lane] : 0;
+    return count;
+}
+
 static inline bool fm_runqueue_empty(const struct fm_runqueue *queue)
 {
-    return queue->counts[FM_LANE_STARTED] == 0 && queue->counts[FM_LANE_NEW] == 0;
+    return fm_runqueue_count(queue, FM_LANES_ALL) == 0;
+}
+
+static inline bool fm_turns_in(const struct fm_turns *turns, enum fm_lane lane) /* in its heap */
+{
+    return turns->places[lane] != FM_TURNS_NOWHERE;
 }
 
 static inline bool fm_turns_waiting(const struct fm_turns *turns) /* in a heap */
 {
-    return turns->places[FM_LANE_STARTED] != FM_TURNS_NOWHERE ||
-           turns->places[FM_LANE_NEW] != FM_TURNS_NOWHERE;
+    for (int lane = 0; lane < FM_LANES; lane++)
+        if (fm_turns_in(turns, (enum fm_lane)lane))
+            return true;
+    return false;
+}
+
+static inline uint32_t fm_turns_tasks(const struct fm_turns *turns) /* held ones, too */
+{
+    uint32_t count = 0;
+    for (int lane = 0; lane < FM_LANES; lane++)
+        count += turns->counts[lane];
+    return count;
 }
 
 /* `link` is the task's. */
@@ -95,8 +126,16 @@ void fm_runqueue_push(struct fm_runqueue *queue, enum fm_lane lane, struct fm_tu
 void fm_runqueue_remove(struct fm_runqueue *queue, enum fm_lane lane, struct fm_turns *turns,
                         struct fm_list *link);
 
+/* All tasks of a user that are in one lane go to another, in which it has none; both are held or
+ * neither is. */
+void fm_runqueue_move(struct fm_runqueue *queue, struct fm_turns *turns, enum fm_lane from,
+                      enum fm_lane to);
+
 /* The user with the least tag; NULL: the lane is empty. */
 struct fm_turns *fm_runqueue_top(const struct fm_runqueue *queue, enum fm_lane lane);
+
+/* The same of several lanes; the first of them if they are alike. */
+struct fm_turns *fm_runqueue_least(const struct fm_runqueue *queue, unsigned lanes);
 
 /* Moves a user to where its tag, which has changed, says. */
 void fm_runqueue_moved(struct fm_runqueue *queue, struct fm_turns *turns);

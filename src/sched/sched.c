@@ -35,6 +35,7 @@
 #include "sched/sched_private.h"
 
 #define FREE_TASKS_MAX 256 /* kept for reuse */
+#define FIRST_SHARE 8      /* one of so many sandboxes is for users who have none */
 
 /* --- tasks ------------------------------------------------------------------------------------ */
 
@@ -136,15 +137,25 @@ void fm_sched_call_free(struct fm_sched *sched, struct fm_call *call)
 }
 
 /* A new call needs a free sandbox; one that has started has its own, and a child gets it before it
- * enters the run queue. */
-bool fm_sched_sandbox_free(const struct fm_sched *sched)
+ * enters the run queue.  The last eighth of the sandboxes is for users who have none: whatever
+ * those do who came before, another one's call does not have to wait for the end of theirs. */
+unsigned fm_sched_lanes(const struct fm_sched *sched)
 {
-    return fm_sandbox_free_for(sched, 0);
+    uint32_t all = sched->config.calls_max;
+    uint32_t taken = sched->counts.sandboxes;
+    unsigned lanes = FM_LANE_BIT(FM_LANE_STARTED);
+    if (taken < all)
+        lanes |= FM_LANE_BIT(FM_LANE_FIRST);
+    if (taken < all - all / FIRST_SHARE)
+        lanes |= FM_LANE_BIT(FM_LANE_NEW);
+    return lanes;
 }
 
 enum fm_lane fm_task_lane(const struct fm_task *task)
 {
-    return task->sandbox ? FM_LANE_STARTED : FM_LANE_NEW;
+    if (task->sandbox)
+        return FM_LANE_STARTED;
+    return task->user->sandboxes > 0 ? FM_LANE_NEW : FM_LANE_FIRST;
 }
 
 /* --- waiting ---------------------------------------------------------------------------------- */
@@ -239,8 +250,25 @@ void fm_task_take_sandbox(struct fm_task *task)
 {
     if (task->sandbox)
         return; /* perhaps at a borrower, who must not touch what is its home's */
+    struct fm_user *user = task->home_user;
     task->sandbox = true;
     task->home->counts.sandboxes++;
+    if (user->sandboxes++ == 0)
+        fm_runqueue_move(&task->home->queue, &user->turns, FM_LANE_FIRST, FM_LANE_NEW);
+}
+
+static void give_sandbox(struct fm_task *task)
+{
+    struct fm_sched *sched = task->home;
+    struct fm_user *user = task->home_user;
+    if (!task->sandbox)
+        return;
+    task->sandbox = false;
+    sched->counts.sandboxes--;
+    if (--user->sandboxes == 0)
+        fm_runqueue_move(&sched->queue, &user->turns, FM_LANE_NEW, FM_LANE_FIRST);
+    if (sched->crowded > 0)
+        fm_children_admit(sched);
 }
 
 /* True when the task has a guest to run; otherwise it has failed. */
@@ -372,9 +400,10 @@ static void put_back(struct fm_task *task)
     struct fm_sched *sched = task->sched;
     struct fm_turns *turns = &task->user->turns;
     sched->policy->charge(&sched->queue, turns, 0);
-    sched->policy->push(&sched->queue, FM_LANE_NEW, turns, &task->link);
+    enum fm_lane lane = fm_task_lane(task);
+    sched->policy->push(&sched->queue, lane, turns, &task->link);
     fm_list_remove(&task->link);
-    fm_list_push_front(&turns->tasks[FM_LANE_NEW], &task->link);
+    fm_list_push_front(&turns->tasks[lane], &task->link);
 }
 
 /* Less than a slice, so that with the one that comes last it is not much more than one.  And not
@@ -387,8 +416,7 @@ void fm_sched_turn(struct fm_sched *sched)
         if (sched->answers != answers && sched->queue.counts[FM_LANE_STARTED] > 0)
             break;
         struct fm_turns *turns = NULL;
-        struct fm_list *link =
-            sched->policy->pick(&sched->queue, fm_sched_sandbox_free(sched), &turns);
+        struct fm_list *link = sched->policy->pick(&sched->queue, fm_sched_lanes(sched), &turns);
         if (!link)
             break;
         struct fm_task *task = task_at(link);
@@ -408,8 +436,8 @@ void fm_sched_turn(struct fm_sched *sched)
 
 bool fm_sched_busy(const struct fm_sched *sched)
 {
-    return sched->queue.counts[FM_LANE_STARTED] > 0 || !fm_list_empty(&sched->orphans) ||
-           (sched->queue.counts[FM_LANE_NEW] > 0 && fm_sched_sandbox_free(sched));
+    return !fm_list_empty(&sched->orphans) ||
+           fm_runqueue_count(&sched->queue, fm_sched_lanes(sched)) > 0;
 }
 
 /* --- the door --------------------------------------------------------------------------------- */
@@ -451,7 +479,8 @@ void fm_task_proceed(struct fm_task *task, bool may_run)
     if (!task->slot->module) {
         wait_for_module(task);
     } else if (may_run && task->level == 0 && fm_runqueue_empty(&sched->queue) &&
-               sched->pass_guest_ns < FM_SLICE_NS && fm_sched_sandbox_free(sched) &&
+               sched->pass_guest_ns < FM_SLICE_NS &&
+               (fm_sched_lanes(sched) & FM_LANE_BIT(fm_task_lane(task))) &&
                fm_quotas_may_run(task->user) &&
                fm_quotas_memory_room(task->user, task->call->limits.memory_bytes)) {
         sched->policy->begin(&sched->queue, &task->user->turns);
@@ -503,11 +532,7 @@ static void finish(struct fm_task *task, uint64_t now_ns)
     FM_ASSERT(!task->guest && at_home(task));
     disarm(task);
     task->place = FM_TASK_NOWHERE;
-    bool sandbox = task->sandbox;
-    sched->counts.sandboxes -= sandbox;
-    task->sandbox = false;
-    if (sandbox && sched->crowded > 0)
-        fm_children_admit(sched);
+    give_sandbox(task);
     fm_call_set_state(call, FM_CALL_DONE, now_ns);
     fm_door_leave(task);
     struct fm_function *function = task->slot->function;
@@ -709,6 +734,5 @@ void fm_sched_reap(struct fm_sched *sched)
 void fm_sched_counts(const struct fm_sched *sched, struct fm_sched_counts *ret_counts)
 {
     *ret_counts = sched->counts;
-    ret_counts->queued =
-        sched->queue.counts[FM_LANE_STARTED] + sched->queue.counts[FM_LANE_NEW] + sched->crowded;
+    ret_counts->queued = fm_runqueue_count(&sched->queue, FM_LANES_ALL) + sched->crowded;
 }

@@ -102,7 +102,7 @@ struct fm_sched {
 };
 
 /* A call of level l may have a sandbox while fewer than calls_max + l others have one: children.c
- * says why. */
+ * says why.  For level 0 there is another rule beside it: fm_sched_lanes(). */
 static inline bool fm_sandbox_free_for(const struct fm_sched *sched, uint32_t level)
 {
     return sched->counts.sandboxes < (uint64_t)sched->config.calls_max + level;
@@ -128,7 +128,9 @@ void fm_task_finish(struct fm_task *task);
 void fm_task_take_sandbox(struct fm_task *task);
 
 enum fm_lane fm_task_lane(const struct fm_task *task);
-bool fm_sched_sandbox_free(const struct fm_sched *sched);
+
+/* Lanes whose calls have a sandbox, or would get one. */
+unsigned fm_sched_lanes(const struct fm_sched *sched);
 
 /* The timer, to the call's deadline.  False: out of memory. */
 FM_MUST_CHECK bool fm_task_arm(struct fm_task *task);

@@ -22,6 +22,7 @@ struct fm_user {
     struct fm_account *account;
     struct fm_sched *sched;
     struct fm_turns turns;
+    uint32_t sandboxes; /* of this worker's that its calls have, wherever they are */
 
     struct fm_quotas quotas; /* as of the last news */
     unsigned bounds;         /* fm_user_bound */

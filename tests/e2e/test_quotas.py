@@ -209,17 +209,17 @@ def test_a_mistake_in_a_section_ends_the_start(tmp_path):
 
 
 def test_a_flood_of_endless_loops_does_not_stop_others(start):
-    server = start()
+    server = start("--set", "slots=32")
     server.put("ada/spin", SPIN, "?limit.cpu_ms=1h&limit.wall_ms=1h")
     server.put("bob/echo", ECHO)
-    loops = post_and_leave(server, "/f/ada/spin", 20)  # on both workers, and fewer than slots
-    wait_use(server, "ada", calls=20)
+    loops = post_and_leave(server, "/f/ada/spin", 64)  # on both workers, and more than there are slots
+    wait_use(server, "ada", calls=64)
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         bodies = [b"%d" % i for i in range(200)]
         answers = list(pool.map(lambda body: server.call("bob/echo", body), bodies))
     assert answers == [(200, body) for body in bodies]
     use = user(server, "ada")["use"]
-    assert use["calls"] == 20 and use["finished"] == 0  # all of them still at it
+    assert use["calls"] == 64 and use["finished"] == 0  # all of them still at it
     for connection in loops:
         connection.close()
     wait_use(server, "ada", calls=0, memory_bytes=0)

@@ -72,6 +72,25 @@ static void test_order(void **state)
     assert_int_equal(digits(&head), 512634);
 }
 
+static void test_move_all(void **state)
+{
+    (void)state;
+    struct fm_list from;
+    struct fm_list to;
+    struct item items[4];
+    fill(&from, items);
+    fm_list_init(&to);
+    fm_list_move_all(&from, &to);
+    assert_true(fm_list_empty(&from));
+    assert_int_equal(digits(&to), 1234);
+    fm_list_move_all(&from, &from); /* nothing */
+    assert_true(fm_list_empty(&from));
+    fm_list_remove(&items[0].link);
+    fm_list_move_all(&to, &from);
+    assert_true(fm_list_empty(&to));
+    assert_int_equal(digits(&from), 234);
+}
+
 static void test_remove(void **state)
 {
     (void)state;
@@ -130,11 +149,9 @@ static void test_foreach_may_remove_itself(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_empty),
-        cmocka_unit_test(test_order),
-        cmocka_unit_test(test_remove),
-        cmocka_unit_test(test_pop_front),
-        cmocka_unit_test(test_foreach_may_remove_itself),
+        cmocka_unit_test(test_empty),     cmocka_unit_test(test_order),
+        cmocka_unit_test(test_move_all),  cmocka_unit_test(test_remove),
+        cmocka_unit_test(test_pop_front), cmocka_unit_test(test_foreach_may_remove_itself),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

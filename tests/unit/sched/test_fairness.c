@@ -207,7 +207,7 @@ static void receive(struct world *world, unsigned index)
 static void give(struct world *world, unsigned index, struct fm_turns *turns)
 {
     struct fm_gift gift;
-    const struct fm_giver giver = {.worker = index};
+    const struct fm_giver giver = {.worker = index, .lanes = FM_LANES_ALL};
     while (fm_balance_give(world->peers, &giver, &world->workers[index].queue, turns, &gift)) {
         struct task *task = FM_LIST_ENTRY(gift.link, struct task, link);
         assert_int_equal(task->started, gift.lane == FM_LANE_STARTED);
@@ -225,7 +225,7 @@ static void step(struct world *world, unsigned index)
         end_slice(world, index);
     receive(world, index);
     give(world, index, turns);
-    struct fm_list *link = policy->pick(&worker->queue, true, &turns);
+    struct fm_list *link = policy->pick(&worker->queue, FM_LANES_ALL, &turns);
     fm_balance_idle(world->peers, index, !link);
     if (!link)
         return;

@@ -62,10 +62,10 @@ static void push(struct fixture *f, int user, enum fm_lane lane, struct item *it
 }
 
 /* Picks one, which consumes `cpu_ns`; '-' when there is none. */
-static char turn(struct fixture *f, bool take_new, uint64_t cpu_ns)
+static char turn(struct fixture *f, unsigned lanes, uint64_t cpu_ns)
 {
     struct fm_turns *turns = NULL;
-    struct fm_list *link = policy->pick(&f->queue, take_new, &turns);
+    struct fm_list *link = policy->pick(&f->queue, lanes, &turns);
     if (!link)
         return '-';
     policy->charge(&f->queue, turns, cpu_ns);
@@ -81,7 +81,7 @@ static void users_take_turns_and_calls_keep_their_order(void **state)
         push(f, i < 4 ? 0 : 1, FM_LANE_NEW, &items[i]);
     char order[8] = {0};
     for (int i = 0; i < 7; i++)
-        order[i] = turn(f, true, FM_SLICE_NS);
+        order[i] = turn(f, FM_LANES_ALL, FM_SLICE_NS);
     assert_string_equal(order, "axbycd-");
 }
 
@@ -94,11 +94,11 @@ static void calls_of_a_light_user_overtake_a_backlog(void **state)
         items[i].name = 'a';
         push(f, 0, FM_LANE_NEW, &items[i]);
     }
-    assert_int_equal(turn(f, true, FM_SLICE_NS), 'a');
+    assert_int_equal(turn(f, FM_LANES_ALL, FM_SLICE_NS), 'a');
     push(f, 1, FM_LANE_NEW, &late);
-    assert_int_equal(turn(f, true, FM_SLICE_NS), 'x');
+    assert_int_equal(turn(f, FM_LANES_ALL, FM_SLICE_NS), 'x');
     for (int i = 0; i < 9; i++)
-        assert_int_equal(turn(f, true, FM_SLICE_NS), 'a');
+        assert_int_equal(turn(f, FM_LANES_ALL, FM_SLICE_NS), 'a');
 }
 
 /* Endless calls; counts the slices that each user gets. */
@@ -111,7 +111,7 @@ static void share(struct fixture *f, int slices, int ret_counts[USERS])
         push(f, i, FM_LANE_STARTED, &items[i]);
     }
     for (int i = 0; i < slices; i++) {
-        int user = turn(f, true, FM_SLICE_NS) - '0';
+        int user = turn(f, FM_LANES_ALL, FM_SLICE_NS) - '0';
         ret_counts[user]++;
         push(f, user, FM_LANE_STARTED, &items[user]);
     }
@@ -141,7 +141,7 @@ static void dear_slices_count_as_what_they_cost(void **state)
     push(f, 1, FM_LANE_STARTED, &two);
     for (int i = 0; i < 300; i++) {
         struct fm_turns *turns = NULL;
-        struct fm_list *link = policy->pick(&f->queue, true, &turns);
+        struct fm_list *link = policy->pick(&f->queue, FM_LANES_ALL, &turns);
         int user = turns == &f->users[1];
         uint64_t cost_ns = user ? FM_SLICE_NS / 7 : 3 * FM_SLICE_NS; /* a bulk operation */
         policy->charge(&f->queue, turns, cost_ns);
@@ -162,7 +162,7 @@ static void a_pause_changes_nothing(void **state)
     int counts[USERS];
     for (int i = 0; i < 1000; i++) {
         push(f, 0, FM_LANE_NEW, &item);
-        assert_int_equal(turn(f, true, FM_SLICE_NS), 'a');
+        assert_int_equal(turn(f, FM_LANES_ALL, FM_SLICE_NS), 'a');
     }
     policy->begin(&f->queue, &f->users[1]); /* inline, and long ago */
     policy->charge(&f->queue, &f->users[1], 1);
@@ -180,11 +180,50 @@ static void without_a_free_sandbox_new_calls_stay(void **state)
     push(f, 1, FM_LANE_NEW, &items[1]);
     push(f, 1, FM_LANE_STARTED, &items[2]);
     push(f, 1, FM_LANE_STARTED, &items[3]);
-    assert_int_equal(turn(f, false, FM_SLICE_NS), 'X');
-    assert_int_equal(turn(f, false, FM_SLICE_NS), 'Y');
-    assert_int_equal(turn(f, false, FM_SLICE_NS), '-');
-    assert_int_equal(turn(f, true, FM_SLICE_NS), 'a');
-    assert_int_equal(turn(f, true, FM_SLICE_NS), 'x');
+    assert_int_equal(turn(f, FM_LANE_BIT(FM_LANE_STARTED), FM_SLICE_NS), 'X');
+    assert_int_equal(turn(f, FM_LANE_BIT(FM_LANE_STARTED), FM_SLICE_NS), 'Y');
+    assert_int_equal(turn(f, FM_LANE_BIT(FM_LANE_STARTED), FM_SLICE_NS), '-');
+    assert_int_equal(turn(f, FM_LANES_ALL, FM_SLICE_NS), 'a');
+    assert_int_equal(turn(f, FM_LANES_ALL, FM_SLICE_NS), 'x');
+}
+
+/* While there are few sandboxes, a new call of a user who has one waits. */
+static void first_calls_may_pass_other_new_ones(void **state)
+{
+    struct fixture *f = *state;
+    const unsigned few = FM_LANE_BIT(FM_LANE_STARTED) | FM_LANE_BIT(FM_LANE_FIRST);
+    struct item items[] = {{.name = 'a'}, {.name = 'b'}, {.name = 'A'}, {.name = 'x'}};
+    push(f, 0, FM_LANE_NEW, &items[0]);
+    push(f, 0, FM_LANE_NEW, &items[1]);
+    push(f, 0, FM_LANE_STARTED, &items[2]);
+    push(f, 1, FM_LANE_FIRST, &items[3]);
+    assert_int_equal(turn(f, few, FM_SLICE_NS), 'A');
+    assert_int_equal(turn(f, few, FM_SLICE_NS), 'x');
+    assert_int_equal(turn(f, few, FM_SLICE_NS), '-');
+    assert_int_equal(fm_runqueue_count(&f->queue, few), 0);
+    assert_int_equal(fm_runqueue_count(&f->queue, FM_LANES_ALL), 2);
+    fm_runqueue_move(&f->queue, &f->users[0], FM_LANE_NEW, FM_LANE_FIRST); /* it has none now */
+    assert_int_equal(turn(f, few, FM_SLICE_NS), 'a');
+    fm_runqueue_move(&f->queue, &f->users[0], FM_LANE_FIRST, FM_LANE_NEW);
+    assert_int_equal(turn(f, few, FM_SLICE_NS), '-');
+    assert_int_equal(turn(f, FM_LANES_ALL, FM_SLICE_NS), 'b');
+    fm_runqueue_move(&f->queue, &f->users[0], FM_LANE_NEW, FM_LANE_FIRST); /* nothing */
+}
+
+static void held_calls_move_and_stay_held(void **state)
+{
+    struct fixture *f = *state;
+    struct item items[] = {{.name = 'a'}, {.name = 'b'}};
+    push(f, 0, FM_LANE_NEW, &items[0]);
+    push(f, 0, FM_LANE_NEW, &items[1]);
+    fm_runqueue_hold(&f->queue, &f->users[0], FM_LANES_FRESH);
+    fm_runqueue_move(&f->queue, &f->users[0], FM_LANE_NEW, FM_LANE_FIRST);
+    assert_int_equal(f->queue.held, 2);
+    assert_int_equal(turn(f, FM_LANES_ALL, FM_SLICE_NS), '-');
+    fm_runqueue_hold(&f->queue, &f->users[0], 0);
+    assert_int_equal(f->queue.held, 0);
+    assert_int_equal(turn(f, FM_LANE_BIT(FM_LANE_FIRST), FM_SLICE_NS), 'a');
+    assert_int_equal(turn(f, FM_LANE_BIT(FM_LANE_FIRST), FM_SLICE_NS), 'b');
 }
 
 /* One new call for a round of all that have started. */
@@ -196,7 +235,7 @@ static void what_has_started_comes_before_new_calls(void **state)
         push(f, 0, i < 2 ? FM_LANE_NEW : FM_LANE_STARTED, &items[i]);
     char order[5] = {0};
     for (int i = 0; i < 4; i++)
-        order[i] = turn(f, true, FM_SLICE_NS);
+        order[i] = turn(f, FM_LANES_ALL, FM_SLICE_NS);
     assert_string_equal(order, "aABb");
 }
 
@@ -210,15 +249,15 @@ static void held_calls_keep_their_places(void **state)
     fm_runqueue_hold(&f->queue, &f->users[0], FM_LANE_BIT(FM_LANE_NEW));
     push(f, 0, FM_LANE_NEW, &items[3]);
     assert_int_equal(f->queue.held, 2);
-    assert_int_equal(turn(f, true, FM_SLICE_NS), 'A');
-    assert_int_equal(turn(f, true, FM_SLICE_NS), 'x');
-    assert_int_equal(turn(f, true, FM_SLICE_NS), '-');
+    assert_int_equal(turn(f, FM_LANES_ALL, FM_SLICE_NS), 'A');
+    assert_int_equal(turn(f, FM_LANES_ALL, FM_SLICE_NS), 'x');
+    assert_int_equal(turn(f, FM_LANES_ALL, FM_SLICE_NS), '-');
     assert_true(fm_runqueue_empty(&f->queue)); /* nobody is kept from running inline */
     fm_runqueue_remove(&f->queue, FM_LANE_NEW, &f->users[0], &items[0].link);
     assert_int_equal(f->queue.held, 1);
     fm_runqueue_hold(&f->queue, &f->users[0], 0);
     assert_int_equal(f->queue.held, 0);
-    assert_int_equal(turn(f, true, FM_SLICE_NS), 'b');
+    assert_int_equal(turn(f, FM_LANES_ALL, FM_SLICE_NS), 'b');
 }
 
 static void the_heap_sorts(void **state)
@@ -286,6 +325,8 @@ int main(void)
         TEST(without_a_free_sandbox_new_calls_stay),
         TEST(what_has_started_comes_before_new_calls),
         TEST(held_calls_keep_their_places),
+        TEST(first_calls_may_pass_other_new_ones),
+        TEST(held_calls_move_and_stay_held),
         cmocka_unit_test(the_heap_sorts),
         cmocka_unit_test(memory_may_fail_anywhere),
     };

@@ -9,6 +9,7 @@
 
 #define CALLS_MAX 4
 #define QUEUE_MAX 3
+#define MANY 16 /* sandboxes, of which 2 are for users who have none */
 
 /* Sleeps for the milliseconds in the first 8 bytes of its input, by poll_oneoff. */
 #define SLEEP                                                                                      \
@@ -32,7 +33,7 @@ struct fixture {
     uint64_t sequence;
 };
 
-static int setup(void **state)
+static int setup_with(void **state, uint32_t calls_max, uint32_t queue_max)
 {
     struct fixture *f = calloc(1, sizeof(*f));
     assert_non_null(f);
@@ -47,12 +48,22 @@ static int setup(void **state)
         .loop = f->loop,
         .modules = f->modules,
         .ticker = f->ticker,
-        .calls_max = CALLS_MAX,
-        .queue_max = QUEUE_MAX,
+        .calls_max = calls_max,
+        .queue_max = queue_max,
     };
     assert_int_equal(fm_sched_new(&sched, &f->sched), 0);
     *state = f;
     return 0;
+}
+
+static int setup(void **state)
+{
+    return setup_with(state, CALLS_MAX, QUEUE_MAX);
+}
+
+static int setup_many(void **state)
+{
+    return setup_with(state, MANY, MANY);
 }
 
 static int teardown(void **state)
@@ -325,6 +336,54 @@ static void slots_and_queue_are_bounded(void **state)
     assert_int_equal(counts(f).sandboxes, 0);
 }
 
+/* Of two users who want everything each gets what is not kept for others; these get it at once, one
+ * call at a time each. */
+static void the_last_sandboxes_are_for_those_who_have_none(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const greedy[] = {"ada", "bob"};
+    publish(f, "ada", "spin", GUEST_SPIN, NULL);
+    publish(f, "bob", "spin", GUEST_SPIN, NULL);
+    publish(f, "eve", "sleep", SLEEP, NULL);
+    publish(f, "eve", "echo", GUEST_ECHO, NULL);
+    publish(f, "joe", "echo", GUEST_ECHO, NULL);
+    struct fm_call *spins[MANY];
+    for (int i = 0; i < MANY; i++) {
+        spins[i] = new_call(f, greedy[i % 2], "spin", NULL, 0);
+        assert_int_equal(submit(f, spins[i]), FM_SUBMIT_LATER);
+    }
+    while (counts(f).sandboxes < MANY - 2)
+        pass(f);
+    for (int i = 0; i < 10 * MANY; i++)
+        pass(f);
+    assert_int_equal(counts(f).sandboxes, MANY - 2);
+
+    static const uint64_t long_ms = 1000000;
+    struct fm_call *sleeper = new_call(f, "eve", "sleep", &long_ms, sizeof(long_ms));
+    assert_int_equal(submit(f, sleeper), FM_SUBMIT_LATER);
+    while (sleeper->state != FM_CALL_PARKED)
+        pass(f);
+    struct fm_call *second = new_call(f, "eve", "echo", "x", 1);
+    assert_int_equal(submit(f, second), FM_SUBMIT_LATER);
+    struct fm_call *first = new_call(f, "joe", "echo", "x", 1);
+    assert_int_equal(submit(f, first), FM_SUBMIT_LATER);
+    run_until_done(f, first);
+    assert_int_equal(first->error, 0);
+    for (int i = 0; i < 10 * MANY; i++)
+        pass(f);
+    assert_int_equal(second->state, FM_CALL_QUEUED); /* eve has one */
+    cancel(f, sleeper);
+    run_until_done(f, second);
+    assert_int_equal(second->error, 0);
+
+    assert_int_equal(counts(f).sandboxes, MANY - 2);
+    fm_sched_call_free(f->sched, first);
+    fm_sched_call_free(f->sched, second);
+    for (int i = 0; i < MANY; i++)
+        cancel(f, spins[i]);
+    assert_int_equal(counts(f).sandboxes, 0);
+}
+
 /* New calls that wait for a sandbox must not put those to sleep that have one. */
 static void calls_go_on_while_new_ones_wait_for_a_sandbox(void **state)
 {
@@ -435,6 +494,8 @@ int main(void)
         TEST(concurrency_is_exact),
         TEST(slots_and_queue_are_bounded),
         TEST(calls_go_on_while_new_ones_wait_for_a_sandbox),
+        cmocka_unit_test_setup_teardown(the_last_sandboxes_are_for_those_who_have_none, setup_many,
+                                        teardown),
         TEST(queued_calls_can_be_cancelled),
         TEST(a_running_call_keeps_its_version),
         TEST(an_evicted_module_comes_back),
