@@ -8,7 +8,7 @@
 
 #pragma GCC diagnostic ignored "-Wunused-function" /* a program uses what it needs */
 
-#include "guests.h"
+#include "stage.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -21,11 +21,9 @@
 #include "call/recent.h"
 #include "call/under_way.h"
 #include "loop/loop.h"
-#include "loop/pool.h"
 #include "queue/ask.h"
 #include "queue/private.h"
 #include "sched/sched.h"
-#include "sched/ticker.h"
 #include "sched/users.h"
 
 #define WORKERS 2
@@ -54,16 +52,11 @@ struct worker {
 
 static struct fixture {
     char data[64];
-    struct fm_pool *pool;
+    struct stage stage;
     struct fm_calls *calls;
-    struct fm_modules *modules;
-    struct fm_ticker *ticker;
     struct fm_users *users;
     struct worker workers[WORKERS];
     struct fm_queue *queues[WORKERS];
-    struct fm_code *codes[16];
-    size_t codes_count;
-    uint64_t sequence;
     struct fm_queue_config config; /* what a test changes before fixture_begin() */
     struct fm_id suspect;
     struct fm_calls_notice notice;
@@ -73,11 +66,9 @@ static struct fixture {
 
 static void publish_limited(const char *name, const char *text, const struct fm_limits *limits)
 {
-    struct fm_code *code = guest_code(f.modules, "ada", name, text, limits, WORKERS);
-    f.sequence++;
+    struct fm_code *code = stage_code(&f.stage, "ada", name, text, limits);
     for (int i = 0; i < WORKERS; i++)
-        assert_int_equal(fm_sched_publish(f.workers[i].sched, code, f.sequence), 0);
-    f.codes[f.codes_count++] = code;
+        assert_int_equal(fm_sched_publish(f.workers[i].sched, code, f.stage.sequence), 0);
 }
 
 static void publish(const char *name, const char *text)
@@ -94,7 +85,7 @@ static void open_store(void)
     struct fm_error error = {0};
     fm_calls_config_defaults(&config);
     config.data = f.data;
-    config.pool = f.pool;
+    config.pool = f.stage.pool;
     config.vfs = f.vfs;
     config.now_real_ns = fm_clock_real_ns();
     config.retention_ns = 100 * FM_NS_PER_S;
@@ -114,8 +105,8 @@ static void make_worker(unsigned index)
     const struct fm_sched_config sched = {.worker = index,
                                           .workers = WORKERS,
                                           .loop = worker->loop,
-                                          .modules = f.modules,
-                                          .ticker = f.ticker,
+                                          .modules = f.stage.modules,
+                                          .ticker = f.stage.ticker,
                                           .users = f.users,
                                           .recent = worker->recent,
                                           .under_way = &worker->under_way,
@@ -145,12 +136,8 @@ static int restore(const struct fm_calls_open_call *call, void *data)
 static void fixture_begin(void (*publish_all)(void))
 {
     struct fm_error error = {0};
-    assert_int_equal(fm_pool_new(2, 1000, &f.pool), 0);
-    assert_int_equal(fm_ticker_new(engine, WORKERS, &f.ticker), 0);
+    stage_begin(&f.stage, WORKERS, 2, 1000);
     assert_int_equal(fm_users_new(&(struct fm_users_config){.workers = WORKERS}, &f.users), 0);
-    const struct fm_modules_config modules = {
-        .engine = engine, .pool = f.pool, .workers = WORKERS, .bytes_max = FM_GIB};
-    assert_int_equal(fm_modules_new(&modules, &f.modules), 0);
     open_store();
     for (unsigned i = 0; i < WORKERS; i++)
         make_worker(i);
@@ -189,13 +176,8 @@ static void free_all(void)
         fm_under_way_done(&f.workers[i].under_way);
     }
     f.calls = fm_calls_free(f.calls);
-    for (size_t i = 0; i < f.codes_count; i++)
-        guest_code_release(f.modules, f.codes[i]);
-    f.codes_count = 0;
-    fm_pool_free(f.pool);
-    fm_modules_free(f.modules);
-    fm_ticker_free(f.ticker);
     fm_users_free(f.users);
+    stage_end(&f.stage);
     for (int i = 0; i < WORKERS; i++)
         fm_loop_free(f.workers[i].loop);
 }

@@ -1,6 +1,6 @@
 /* test_children.c - calls that start calls: outcomes, limits at their edges, tickets, orphans.  A
  * real engine and loop; functions are made here, without a disk. */
-#include "guests.h"
+#include "stage.h"
 
 #include "base/clock.h"
 #include "loop/loop.h"
@@ -138,13 +138,8 @@
 
 struct fixture {
     struct fm_loop *loop;
-    struct fm_pool *pool;
-    struct fm_modules *modules;
-    struct fm_ticker *ticker;
+    struct stage stage;
     struct fm_sched *sched;
-    struct fm_code *codes[24];
-    size_t codes_count;
-    uint64_t sequence;
     uint32_t sandboxes_max;       /* that were seen */
     unsigned chains;              /* calls of the hook */
     struct fm_call seen[8];       /* by it; only their plain fields */
@@ -212,8 +207,8 @@ static void open_sched(struct fixture *f, uint32_t calls_max, uint32_t queue_max
     const struct fm_sched_config sched = {
         .workers = 1,
         .loop = f->loop,
-        .modules = f->modules,
-        .ticker = f->ticker,
+        .modules = f->stage.modules,
+        .ticker = f->stage.ticker,
         .calls_max = calls_max,
         .queue_max = queue_max,
         .await_depth = depth,
@@ -229,11 +224,7 @@ static int setup(void **state)
     struct fixture *f = calloc(1, sizeof(*f));
     assert_non_null(f);
     assert_int_equal(fm_loop_new(&f->loop), 0);
-    assert_int_equal(fm_pool_new(1, 16, &f->pool), 0);
-    assert_int_equal(fm_ticker_new(engine, 1, &f->ticker), 0);
-    const struct fm_modules_config modules = {
-        .engine = engine, .pool = f->pool, .workers = 1, .bytes_max = FM_GIB};
-    assert_int_equal(fm_modules_new(&modules, &f->modules), 0);
+    stage_begin(&f->stage, 1, 1, 16);
     open_sched(f, CALLS_MAX, QUEUE_MAX, DEPTH);
     memset(order, 0, sizeof(order));
     *state = f;
@@ -244,11 +235,7 @@ static int teardown(void **state)
 {
     struct fixture *f = *state;
     fm_sched_free(f->sched);
-    for (size_t i = 0; i < f->codes_count; i++)
-        guest_code_release(f->modules, f->codes[i]);
-    fm_pool_free(f->pool);
-    fm_modules_free(f->modules);
-    fm_ticker_free(f->ticker);
+    stage_end(&f->stage);
     fm_loop_free(f->loop);
     free(f);
     return 0;
@@ -264,9 +251,8 @@ static struct fm_limits defaults(void)
 static void publish_limited(struct fixture *f, const char *name, const char *text,
                             const struct fm_limits *limits)
 {
-    struct fm_code *code = guest_code(f->modules, "ada", name, text, limits, 1);
-    assert_int_equal(fm_sched_publish(f->sched, code, ++f->sequence), 0);
-    f->codes[f->codes_count++] = code;
+    struct fm_code *code = stage_code(&f->stage, "ada", name, text, limits);
+    assert_int_equal(fm_sched_publish(f->sched, code, f->stage.sequence), 0);
 }
 
 static void publish(struct fixture *f, const char *name, const char *text)

@@ -1,7 +1,7 @@
 /* test_handover.c - calls that run on another worker than their own: given, run, parked, cancelled
  * in every place and on every way, drained, recalled.  First two workers that this thread drives,
  * one step at a time; then two threads, for the thread sanitizer. */
-#include "guests.h"
+#include "stage.h"
 
 #include <pthread.h>
 
@@ -9,7 +9,6 @@
 #include "loop/loop.h"
 #include "sched/sched.h"
 #include "sched/sched_private.h"
-#include "sched/ticker.h"
 
 #define WORKERS 2
 #define CALLS_MAX 6
@@ -29,26 +28,18 @@
     "  (drop (call $w (i32.const 256) (i32.const 8)))))"
 
 struct fixture {
-    struct fm_pool *pool;
-    struct fm_modules *modules;
-    struct fm_ticker *ticker;
+    struct stage stage;
     struct fm_users *users;
     struct fm_peers *peers;
     struct fm_loop *loops[WORKERS];
     struct fm_sched *scheds[WORKERS];
-    struct fm_code *codes[16];
-    size_t codes_count;
 };
 
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
     assert_non_null(f);
-    assert_int_equal(fm_pool_new(1, 16, &f->pool), 0);
-    assert_int_equal(fm_ticker_new(engine, WORKERS, &f->ticker), 0);
-    const struct fm_modules_config modules = {
-        .engine = engine, .pool = f->pool, .workers = WORKERS, .bytes_max = FM_GIB};
-    assert_int_equal(fm_modules_new(&modules, &f->modules), 0);
+    stage_begin(&f->stage, WORKERS, 1, 16);
     const struct fm_users_config users = {.workers = WORKERS};
     assert_int_equal(fm_users_new(&users, &f->users), 0);
     assert_int_equal(fm_peers_new(WORKERS, &f->peers), 0);
@@ -57,8 +48,8 @@ static int setup(void **state)
         const struct fm_sched_config sched = {.worker = i,
                                               .workers = WORKERS,
                                               .loop = f->loops[i],
-                                              .modules = f->modules,
-                                              .ticker = f->ticker,
+                                              .modules = f->stage.modules,
+                                              .ticker = f->stage.ticker,
                                               .users = f->users,
                                               .peers = f->peers,
                                               .calls_max = CALLS_MAX,
@@ -115,11 +106,7 @@ static int teardown(void **state)
     }
     fm_users_free(f->users);
     fm_peers_free(f->peers);
-    for (size_t i = 0; i < f->codes_count; i++)
-        guest_code_release(f->modules, f->codes[i]);
-    fm_pool_free(f->pool);
-    fm_modules_free(f->modules);
-    fm_ticker_free(f->ticker);
+    stage_end(&f->stage);
     for (int i = 0; i < WORKERS; i++)
         fm_loop_free(f->loops[i]);
     free(f);
@@ -133,10 +120,9 @@ static void publish(struct fixture *f, const char *user, const char *name, const
     fm_limits_defaults(&limits);
     limits.cpu_ms = cpu_ms;
     limits.memory_bytes = FM_MIB;
-    struct fm_code *code = guest_code(f->modules, user, name, text, &limits, WORKERS);
+    struct fm_code *code = stage_code(&f->stage, user, name, text, &limits);
     for (int i = 0; i < WORKERS; i++)
-        assert_int_equal(fm_sched_publish(f->scheds[i], code, 1), 0);
-    f->codes[f->codes_count++] = code;
+        assert_int_equal(fm_sched_publish(f->scheds[i], code, f->stage.sequence), 0);
 }
 
 static void on_done(struct fm_call *call)

@@ -1,27 +1,21 @@
 /* test_news.c - what a worker hears, and what it does when it has no memory for it. */
-#include "guests.h"
+#include "stage.h"
 
 #include "loop/loop.h"
 #include "sched/news.h"
 #include "sched/sched.h"
-#include "sched/ticker.h"
 #include "torture.h"
 
 #define NOTHING "(module" GUEST_MEMORY " (func (export \"_start\")))"
 
 struct fixture {
     struct fm_loop *loop;
-    struct fm_pool *pool;
-    struct fm_modules *modules;
-    struct fm_ticker *ticker;
+    struct stage stage;
     struct fm_sched *sched;
     struct fm_sched *scheds[1];
     struct fm_audience audience;
     struct fm_message done;
     unsigned heard;
-    struct fm_code *codes[16];
-    size_t codes_count;
-    uint64_t sequence;
 };
 
 static void on_heard(struct fm_message *message)
@@ -34,16 +28,12 @@ static int setup(void **state)
     struct fixture *f = calloc(1, sizeof(*f));
     assert_non_null(f);
     assert_int_equal(fm_loop_new(&f->loop), 0);
-    assert_int_equal(fm_pool_new(1, 16, &f->pool), 0);
-    assert_int_equal(fm_ticker_new(engine, 1, &f->ticker), 0);
-    const struct fm_modules_config modules = {
-        .engine = engine, .pool = f->pool, .workers = 1, .bytes_max = FM_GIB};
-    assert_int_equal(fm_modules_new(&modules, &f->modules), 0);
+    stage_begin(&f->stage, 1, 1, 16);
     const struct fm_sched_config sched = {
         .workers = 1,
         .loop = f->loop,
-        .modules = f->modules,
-        .ticker = f->ticker,
+        .modules = f->stage.modules,
+        .ticker = f->stage.ticker,
         .calls_max = 1,
     };
     assert_int_equal(fm_sched_new(&sched, &f->sched), 0);
@@ -58,11 +48,7 @@ static int teardown(void **state)
 {
     struct fixture *f = *state;
     fm_sched_free(f->sched);
-    for (size_t i = 0; i < f->codes_count; i++)
-        guest_code_release(f->modules, f->codes[i]);
-    fm_pool_free(f->pool);
-    fm_modules_free(f->modules);
-    fm_ticker_free(f->ticker);
+    stage_end(&f->stage);
     fm_loop_free(f->loop);
     free(f);
     return 0;
@@ -73,11 +59,10 @@ static void publish(struct fixture *f, const char *name, long nth)
 {
     struct fm_limits limits;
     fm_limits_defaults(&limits);
-    struct fm_code *code = guest_code(f->modules, "ada", name, NOTHING, &limits, 1);
-    f->codes[f->codes_count++] = code;
+    struct fm_code *code = stage_code(&f->stage, "ada", name, NOTHING, &limits);
     unsigned before = f->heard;
-    assert_int_equal(fm_news_tell(&f->audience, FM_NEWS_PUBLISH, code, NULL, NULL, ++f->sequence,
-                                  &f->done, fm_loop_mailbox(f->loop)),
+    assert_int_equal(fm_news_tell(&f->audience, FM_NEWS_PUBLISH, code, NULL, NULL,
+                                  f->stage.sequence, &f->done, fm_loop_mailbox(f->loop)),
                      0);
     torture_fail_nth(nth);
     while (f->heard == before)
@@ -102,8 +87,8 @@ static void test_publish_and_remove(void **state)
     struct fixture *f = *state;
     publish(f, "echo", 0);
     assert_non_null(find(f, "echo"));
-    assert_int_equal(fm_news_tell(&f->audience, FM_NEWS_REMOVE, NULL, "ada", "echo", ++f->sequence,
-                                  &f->done, fm_loop_mailbox(f->loop)),
+    assert_int_equal(fm_news_tell(&f->audience, FM_NEWS_REMOVE, NULL, "ada", "echo",
+                                  ++f->stage.sequence, &f->done, fm_loop_mailbox(f->loop)),
                      0);
     while (f->heard < 2)
         fm_loop_pass(f->loop, UINT64_MAX);

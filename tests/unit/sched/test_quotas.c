@@ -1,13 +1,12 @@
 /* test_quotas.c - quotas of users at the door of one or two workers, which this thread drives: each
  * at its edge, waiting instead of being refused, changes at run time, and that every way out of a
  * call gives back what it held. */
-#include "guests.h"
+#include "stage.h"
 
 #include "loop/loop.h"
 #include "sched/news.h"
 #include "sched/sched.h"
 #include "sched/sched_private.h"
-#include "sched/ticker.h"
 #include "sched/users_change.h"
 #include "torture.h"
 
@@ -32,16 +31,11 @@
     "  (drop (call $p (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)))))"
 
 struct fixture {
-    struct fm_pool *pool;
-    struct fm_modules *modules;
-    struct fm_ticker *ticker;
+    struct stage stage;
     struct fm_users *users;
     struct fm_loop *loops[WORKERS];
     struct fm_sched *scheds[WORKERS];
     struct fm_audience audience;
-    struct fm_code *codes[16];
-    size_t codes_count;
-    uint64_t sequence;
     struct fm_quota_set kept; /* of the last change */
     int keeping_fails;
 };
@@ -61,22 +55,21 @@ static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
     assert_non_null(f);
-    assert_int_equal(fm_pool_new(1, 16, &f->pool), 0);
-    assert_int_equal(fm_ticker_new(engine, WORKERS, &f->ticker), 0);
-    const struct fm_modules_config modules = {
-        .engine = engine, .pool = f->pool, .workers = WORKERS, .bytes_max = FM_GIB};
-    assert_int_equal(fm_modules_new(&modules, &f->modules), 0);
+    stage_begin(&f->stage, WORKERS, 1, 16);
     f->audience = (struct fm_audience){.count = WORKERS, .scheds = f->scheds};
-    const struct fm_users_config users = {
-        .workers = WORKERS, .pool = f->pool, .audience = &f->audience, .persist = keep, .data = f};
+    const struct fm_users_config users = {.workers = WORKERS,
+                                          .pool = f->stage.pool,
+                                          .audience = &f->audience,
+                                          .persist = keep,
+                                          .data = f};
     assert_int_equal(fm_users_new(&users, &f->users), 0);
     for (unsigned i = 0; i < WORKERS; i++) {
         assert_int_equal(fm_loop_new(&f->loops[i]), 0);
         const struct fm_sched_config sched = {.worker = i,
                                               .workers = WORKERS,
                                               .loop = f->loops[i],
-                                              .modules = f->modules,
-                                              .ticker = f->ticker,
+                                              .modules = f->stage.modules,
+                                              .ticker = f->stage.ticker,
                                               .users = f->users,
                                               .calls_max = CALLS_MAX,
                                               .queue_max = QUEUE_MAX};
@@ -127,13 +120,9 @@ static int teardown(void **state)
     for (int i = 0; i < WORKERS; i++)
         fm_sched_free(f->scheds[i]);
     assert_nothing_leaked(f, "ada");
-    fm_pool_stop(f->pool); /* it answers before it is done with a change */
+    fm_pool_stop(f->stage.pool); /* it answers before it is done with a change */
     fm_users_free(f->users);
-    for (size_t i = 0; i < f->codes_count; i++)
-        guest_code_release(f->modules, f->codes[i]);
-    fm_pool_free(f->pool);
-    fm_modules_free(f->modules);
-    fm_ticker_free(f->ticker);
+    stage_end(&f->stage);
     for (int i = 0; i < WORKERS; i++)
         fm_loop_free(f->loops[i]);
     free(f);
@@ -143,11 +132,9 @@ static int teardown(void **state)
 static void publish_limited(struct fixture *f, const char *name, const char *text,
                             const struct fm_limits *limits)
 {
-    struct fm_code *code = guest_code(f->modules, "ada", name, text, limits, WORKERS);
-    f->sequence++;
+    struct fm_code *code = stage_code(&f->stage, "ada", name, text, limits);
     for (int i = 0; i < WORKERS; i++)
-        assert_int_equal(fm_sched_publish(f->scheds[i], code, f->sequence), 0);
-    f->codes[f->codes_count++] = code;
+        assert_int_equal(fm_sched_publish(f->scheds[i], code, f->stage.sequence), 0);
 }
 
 static void publish(struct fixture *f, const char *name, const char *text)

@@ -1,11 +1,10 @@
 /* test_sched.c - the door: inline, queued, sliced, parked, refused, cancelled; versions that change
  * under running calls.  A real engine, loop and ticker; functions are made here, without a disk. */
-#include "guests.h"
+#include "stage.h"
 
 #include "loop/loop.h"
 #include "sched/sched.h"
 #include "sched/sched_private.h"
-#include "sched/ticker.h"
 
 #define CALLS_MAX 4
 #define QUEUE_MAX 3
@@ -24,13 +23,8 @@
 
 struct fixture {
     struct fm_loop *loop;
-    struct fm_pool *pool;
-    struct fm_modules *modules;
-    struct fm_ticker *ticker;
+    struct stage stage;
     struct fm_sched *sched;
-    struct fm_code *codes[16];
-    size_t codes_count;
-    uint64_t sequence;
 };
 
 static int setup_with(void **state, uint32_t calls_max, uint32_t queue_max)
@@ -38,16 +32,12 @@ static int setup_with(void **state, uint32_t calls_max, uint32_t queue_max)
     struct fixture *f = calloc(1, sizeof(*f));
     assert_non_null(f);
     assert_int_equal(fm_loop_new(&f->loop), 0);
-    assert_int_equal(fm_pool_new(1, 16, &f->pool), 0);
-    assert_int_equal(fm_ticker_new(engine, 1, &f->ticker), 0);
-    const struct fm_modules_config modules = {
-        .engine = engine, .pool = f->pool, .workers = 1, .bytes_max = FM_GIB};
-    assert_int_equal(fm_modules_new(&modules, &f->modules), 0);
+    stage_begin(&f->stage, 1, 1, 16);
     const struct fm_sched_config sched = {
         .workers = 1,
         .loop = f->loop,
-        .modules = f->modules,
-        .ticker = f->ticker,
+        .modules = f->stage.modules,
+        .ticker = f->stage.ticker,
         .calls_max = calls_max,
         .queue_max = queue_max,
     };
@@ -70,11 +60,7 @@ static int teardown(void **state)
 {
     struct fixture *f = *state;
     fm_sched_free(f->sched);
-    for (size_t i = 0; i < f->codes_count; i++)
-        guest_code_release(f->modules, f->codes[i]);
-    fm_pool_free(f->pool);
-    fm_modules_free(f->modules);
-    fm_ticker_free(f->ticker);
+    stage_end(&f->stage);
     fm_loop_free(f->loop);
     free(f);
     return 0;
@@ -86,9 +72,8 @@ static void publish(struct fixture *f, const char *user, const char *name, const
 {
     struct fm_limits defaults;
     fm_limits_defaults(&defaults);
-    struct fm_code *code = guest_code(f->modules, user, name, text, limits ? limits : &defaults, 1);
-    assert_int_equal(fm_sched_publish(f->sched, code, ++f->sequence), 0);
-    f->codes[f->codes_count++] = code;
+    struct fm_code *code = stage_code(&f->stage, user, name, text, limits ? limits : &defaults);
+    assert_int_equal(fm_sched_publish(f->sched, code, f->stage.sequence), 0);
 }
 
 static struct fm_function *find(struct fixture *f, const char *user, const char *name)
@@ -446,12 +431,12 @@ static void a_running_call_keeps_its_version(void **state)
     fm_sched_call_free(f->sched, call);
     assert_string_equal(old->version->function, "f"); /* still there */
 
-    fm_registry_remove(&f->sched->registry, "ada", "f", ++f->sequence);
+    fm_registry_remove(&f->sched->registry, "ada", "f", ++f->stage.sequence);
     assert_null(find(f, "ada", "f"));
     cancel(f, old);
     /* News that comes late changes nothing. */
     publish(f, "ada", "f", GUEST_ECHO, NULL);
-    fm_registry_remove(&f->sched->registry, "ada", "f", f->sequence - 1);
+    fm_registry_remove(&f->sched->registry, "ada", "f", f->stage.sequence - 1);
     assert_non_null(find(f, "ada", "f"));
 }
 
@@ -461,14 +446,14 @@ static void an_evicted_module_comes_back(void **state)
     publish(f, "ada", "echo", GUEST_ECHO, NULL);
     for (int round = 0; round < 2; round++) {
         struct fm_call *call = new_call(f, "ada", "echo", "x", 1);
-        fm_registry_evict(&f->sched->registry, f->codes[0]); /* has a call: stays */
+        fm_registry_evict(&f->sched->registry, f->stage.codes[0]); /* has a call: stays */
         if (submit(f, call) == FM_SUBMIT_LATER)
             run_until_done(f, call);
         assert_int_equal(call->error, 0);
         fm_sched_call_free(f->sched, call);
-        assert_int_equal(f->codes[0]->users, 2);
-        fm_registry_evict(&f->sched->registry, f->codes[0]);
-        assert_int_equal(f->codes[0]->users, 1); /* the test's own */
+        assert_int_equal(f->stage.codes[0]->users, 2);
+        fm_registry_evict(&f->sched->registry, f->stage.codes[0]);
+        assert_int_equal(f->stage.codes[0]->users, 1); /* the test's own */
     }
 }
 
