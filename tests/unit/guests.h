@@ -37,7 +37,7 @@ static inline int guests_setup(void **state)
     struct fm_engine_config config;
     struct fm_error error = {0};
     fm_engine_config_init(&config, true);
-    config.slots = 16;
+    config.slots = 16 + 2 * FM_ENGINE_SLOTS_CLEARING; /* of two workers */
     config.compile_parallel = false;
     assert_int_equal(fm_engine_new(&config, &engine, &error), 0);
     for (int i = 0; i < 3; i++)

@@ -62,6 +62,8 @@ static struct fixture {
     struct fm_calls_notice notice;
     uint32_t slots;
     const char *vfs; /* NULL: the usual disk */
+    void (*then)(void);
+    unsigned accepts_left; /* before `then` */
 } f;
 
 static void publish_limited(const char *name, const char *text, const struct fm_limits *limits)
@@ -240,6 +242,15 @@ struct submission {
 static void on_submitted(struct fm_queue_submit *submit)
 {
     FM_CONTAINER_OF(submit, struct submission, submit)->done = true;
+    if (f.accepts_left > 0 && --f.accepts_left == 0)
+        f.then();
+}
+
+/* What happens when so many more calls are accepted: before the last of them begins. */
+static void when_accepted(unsigned count, void (*then)(void))
+{
+    f.accepts_left = count;
+    f.then = then;
 }
 
 static int begin_submit(unsigned worker, const char *function, const char *input, const char *key,

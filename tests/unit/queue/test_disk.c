@@ -30,6 +30,21 @@ static void pass_some(void)
         pass_all();
 }
 
+static void close_gate(void)
+{
+    vfs_gate_close(VFS_LOG);
+}
+
+static void fail_all(void)
+{
+    vfs_fail(1, false, true);
+}
+
+static void fill(void)
+{
+    vfs_fail(1, true, true);
+}
+
 /* What the disk has not confirmed has not happened: no 202, no attempt, no result. */
 static void nothing_happens_before_it_is_on_disk(void **state)
 {
@@ -43,10 +58,9 @@ static void nothing_happens_before_it_is_on_disk(void **state)
     pass_some();
     assert_false(submission.done);
     assert_int_equal(counts().attempts, 0); /* though its claim is in the same write */
+    when_accepted(1, close_gate);           /* for its end */
     vfs_gate_open();
-    UNTIL(submission.done);
-    vfs_gate_close(VFS_LOG); /* for its end */
-    UNTIL(counts().attempts == 1);
+    UNTIL(submission.done && counts().attempts == 1);
     vfs_gate_wait();
     assert_int_equal(status_of(submission.submit.id), FM_STATUS_RUNNING);
     assert_int_equal(counts().ended, 0);
@@ -90,10 +104,10 @@ static void an_end_that_cannot_be_written_is_written_later(void **state)
     for (int i = 0; i < 3; i++)
         assert_int_equal(begin_submit(0, "echo", "kept", NULL, 0, &submissions[i]), 0);
     vfs_gate_wait();
+    when_accepted(3, fail_all);
     vfs_gate_open();
-    UNTIL(submissions[0].done && submissions[1].done && submissions[2].done);
-    vfs_fail(1, false, true);
     UNTIL(counts().write_errors > 0);
+    assert_true(submissions[0].done && submissions[1].done && submissions[2].done);
     pass_some();
     vfs_disarm();
     for (int i = 0; i < 3; i++)
@@ -149,10 +163,10 @@ static void children_that_cannot_be_stored(void **state)
     vfs_gate_close(VFS_LOG);
     assert_int_equal(begin_submit(0, "call", "echo", NULL, 0, &submission), 0);
     vfs_gate_wait();
+    when_accepted(1, fill);
     vfs_gate_open();
-    UNTIL(submission.done);
-    vfs_fail(1, true, true);
     UNTIL(counts().write_errors > 0);
+    assert_true(submission.done);
     vfs_disarm();
     struct fm_calls_get get = wait_for_end(submission.submit.id);
     assert_int_equal(get.record.status, FM_STATUS_FAILED);
