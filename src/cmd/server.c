@@ -304,8 +304,8 @@ static void deliver_rest(struct fm_server *server)
 
 /* In this order: nobody starts anything more; calls that are with other workers come home; clients'
  * calls are cancelled, and asynchronous ones broken off, whose rows are written again; what calls
- * had started, and nobody waits for now, ends; what threads do ends, soon, the store's last writes
- * among it; what they had to say is heard; then the parts go, users before what they use. */
+ * had started, and nobody waits for any more, ends; what threads do ends, soon, the store's last
+ * writes among it; what they had to say is heard; then the parts go, users before what they use. */
 static void server_done(struct fm_server *server)
 {
     join_workers(server);

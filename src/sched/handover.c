@@ -2,12 +2,12 @@
  *
  * What to move is decided in balance.c.  Here is what moving means:
  *
- *      the deadline's timer      disarmed where it leaves, armed where it arrives
- *      its sandbox               counted at home, wherever it is: a new call takes one of its
- * home's along, so that all together never have more than there are its guest's memory        is
- * its user's on the worker where it is; the credits travel along its place in the queue    of its
- * user: given back when it leaves home, since it is about to have its turn its units, its module
- * stay at home
+ *      the deadline's timer     disarmed where it leaves, armed where it arrives
+ *      its sandbox              counted at home, wherever it is: a new call takes one of its
+ *                               home's along, so that there are never more than there may be
+ *      its guest's memory       its user's on the worker where it is; the credits travel along
+ *      its place in the queue   given back when it leaves home: it is about to have its turn
+ *      its units, its module    stay at home
  *
  * Cancelling.  A call that is away is only marked (`cancel_error`), and a message sent after it to
  * where it was last: `where` is written by whoever sends the task on, before it does.  There it

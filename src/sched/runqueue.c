@@ -128,20 +128,15 @@ static void leave(struct fm_runqueue *queue, struct fm_turns *turns, enum fm_lan
     sift_down(heap, lane, moved->places[lane]);
 }
 
-struct fm_turns *fm_runqueue_top(const struct fm_runqueue *queue, enum fm_lane lane)
-{
-    const struct fm_runheap *heap = &queue->heaps[lane];
-    return heap->count > 0 ? heap->turns[0] : NULL;
-}
-
 struct fm_turns *fm_runqueue_least(const struct fm_runqueue *queue, unsigned lanes)
 {
     struct fm_turns *least = NULL;
     for (int lane = 0; lane < FM_LANES; lane++) {
-        struct fm_turns *top =
-            lanes & FM_LANE_BIT(lane) ? fm_runqueue_top(queue, (enum fm_lane)lane) : NULL;
-        if (top && (!least || fm_turns_before(top, least)))
-            least = top;
+        const struct fm_runheap *heap = &queue->heaps[lane];
+        if (!(lanes & FM_LANE_BIT(lane)) || heap->count == 0)
+            continue;
+        if (!least || fm_turns_before(heap->turns[0], least))
+            least = heap->turns[0];
     }
     return least;
 }

@@ -131,10 +131,7 @@ void fm_runqueue_remove(struct fm_runqueue *queue, enum fm_lane lane, struct fm_
 void fm_runqueue_move(struct fm_runqueue *queue, struct fm_turns *turns, enum fm_lane from,
                       enum fm_lane to);
 
-/* The user with the least tag; NULL: the lane is empty. */
-struct fm_turns *fm_runqueue_top(const struct fm_runqueue *queue, enum fm_lane lane);
-
-/* The same of several lanes; the first of them if they are alike. */
+/* The user with the least tag in these lanes; NULL: they are empty. */
 struct fm_turns *fm_runqueue_least(const struct fm_runqueue *queue, unsigned lanes);
 
 /* Moves a user to where its tag, which has changed, says. */

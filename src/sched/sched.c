@@ -142,11 +142,10 @@ void fm_sched_call_free(struct fm_sched *sched, struct fm_call *call)
 unsigned fm_sched_lanes(const struct fm_sched *sched)
 {
     uint32_t all = sched->config.calls_max;
-    uint32_t taken = sched->counts.sandboxes;
     unsigned lanes = FM_LANE_BIT(FM_LANE_STARTED);
-    if (taken < all)
+    if (fm_sandbox_free_for(sched, 0))
         lanes |= FM_LANE_BIT(FM_LANE_FIRST);
-    if (taken < all - all / FIRST_SHARE)
+    if (sched->counts.sandboxes < all - all / FIRST_SHARE)
         lanes |= FM_LANE_BIT(FM_LANE_NEW);
     return lanes;
 }
@@ -259,10 +258,10 @@ void fm_task_take_sandbox(struct fm_task *task)
 
 static void give_sandbox(struct fm_task *task)
 {
-    struct fm_sched *sched = task->home;
-    struct fm_user *user = task->home_user;
     if (!task->sandbox)
         return;
+    struct fm_sched *sched = task->home;
+    struct fm_user *user = task->home_user;
     task->sandbox = false;
     sched->counts.sandboxes--;
     if (--user->sandboxes == 0)

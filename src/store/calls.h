@@ -64,7 +64,7 @@ struct fm_calls_notice {
 /* Makes, or opens and recovers:
  *   - a database that is damaged or not ours is kept aside, whole, with its blobs (see notice);
  *   - calls that were RUNNING are CANCELLED if that had been asked, DEAD if they were suspects for
- *     the FM_CALLS_STRIKES_MAXth time or had no attempt left, and QUEUED for now otherwise;
+ *     the FM_CALLS_STRIKES_MAXth time or had no attempt left, and QUEUED, due at once, otherwise;
  *   - blobs without a call are removed.
  * Blocks on the disk.  FM_ERR_CONFLICT: the database is of a later version of this program; it is
  * left as it is.  FM_ERR_NOMEM, FM_ERR_BUSY, FM_ERR_STORAGE_FULL, FM_ERR_IO. */

@@ -33,28 +33,12 @@ static int visit_call(const struct fm_query *query,
     return visit(&call, data);
 }
 
-static int open_own(struct fm_calls *calls, struct fm_db *db, struct fm_error *error)
-{
-    int code = SQLITE_OK;
-    int failed = fm_db_open(db, calls->path, calls->vfs, &code, error);
-    if (failed)
-        return failed;
-    failed = fm_db_log(db);
-    if (!failed)
-        failed = fm_db_prepare(db);
-    if (failed) {
-        (void)fm_db_error(error, db, sqlite3_extended_errcode(db->sqlite), "read");
-        fm_db_close(db);
-    }
-    return failed;
-}
-
 int fm_calls_each_open(struct fm_calls *calls,
                        int (*visit)(const struct fm_calls_open_call *call, void *data), void *data,
                        struct fm_error *error)
 {
     struct fm_db db = {0};
-    int failed = open_own(calls, &db, error);
+    int failed = fm_calls_connect(calls, &db, error);
     if (failed)
         return failed;
     struct fm_query query = fm_query_begin(&db, FM_SQL_EACH_OPEN);

@@ -242,7 +242,7 @@ static int open_paths(struct fm_calls *calls, struct fm_error *error)
     return 0;
 }
 
-static int open_other(struct fm_calls *calls, struct fm_db *db, struct fm_error *error)
+int fm_calls_connect(const struct fm_calls *calls, struct fm_db *db, struct fm_error *error)
 {
     int code = SQLITE_OK;
     int failed = fm_db_open(db, calls->path, calls->vfs, &code, error);
@@ -251,7 +251,11 @@ static int open_other(struct fm_calls *calls, struct fm_db *db, struct fm_error 
     failed = fm_db_log(db);
     if (!failed)
         failed = fm_db_prepare(db);
-    return failed ? fm_db_error(error, db, sqlite3_extended_errcode(db->sqlite), "use") : 0;
+    if (failed) {
+        (void)fm_db_error(error, db, sqlite3_extended_errcode(db->sqlite), "use");
+        fm_db_close(db);
+    }
+    return failed;
 }
 
 static int open_all(struct fm_calls *calls, struct fm_calls_notice *notice, struct fm_error *error)
@@ -264,9 +268,9 @@ static int open_all(struct fm_calls *calls, struct fm_calls_notice *notice, stru
     if (!failed)
         failed = fm_calls_recover(calls, notice, error);
     if (!failed)
-        failed = open_other(calls, &calls->reader, error);
+        failed = fm_calls_connect(calls, &calls->reader, error);
     if (!failed)
-        failed = open_other(calls, &calls->carrier, error);
+        failed = fm_calls_connect(calls, &calls->carrier, error);
     if (!failed) {
         fm_calls_checkpoint_watch(calls);
         fm_db_tidy(&calls->writer); /* which is closed last */

@@ -131,6 +131,11 @@ FM_MUST_CHECK int fm_calls_open_idle(const struct fm_calls_config *config,
 FM_MUST_CHECK int fm_calls_recover(struct fm_calls *calls, struct fm_calls_notice *notice,
                                    struct fm_error *error);
 
+/* Another connection to a store that is open; the caller closes it.  FM_ERR_NOMEM and those of
+ * SQLite. */
+FM_MUST_CHECK int fm_calls_connect(const struct fm_calls *calls, struct fm_db *db,
+                                   struct fm_error *error);
+
 /* --- asking and answering: calls.c ------------------------------------------------------------ */
 
 struct fm_calls_kind {

@@ -3,7 +3,7 @@
  *      RUNNING --+-- its cancellation was on disk --------------> CANCELLED
  *                +-- it was on a thread at a crash, again ------> DEAD
  *                +-- no attempt left ---------------------------> DEAD
- *                +-- otherwise ---------------------------------> QUEUED, for now
+ *                +-- otherwise ---------------------------------> QUEUED, due at once
  *
  * In one transaction with the strikes, so that a start which is cut short and tried again counts
  * none of them twice.  Then blobs that no call names are removed: those of calls that never came to

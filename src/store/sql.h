@@ -3,9 +3,11 @@
  * Which index serves which:
  *   calls_id     one call; all calls, the latest first
  *   calls_user   a user's calls, the latest first
- *   calls_keep   those that have not ended (keep_until NULL), in the order of acceptance; those
- * that have, by when they may be forgotten calls_key    who sent this Idempotency-Key before Each
- * costs a page or two a transaction, since ids, acceptance and ends grow with the time. */
+ *   calls_keep   those that have not ended (keep_until NULL), in the order of acceptance;
+ *                those that have, by when they may be forgotten
+ *   calls_key    who sent this Idempotency-Key before
+ *
+ * Each costs a page or two a transaction, since ids, acceptance and ends grow with the time. */
 #pragma once
 
 /* In the order of enum fm_column (rows.h). */
@@ -13,8 +15,7 @@
     "seq, id, user, function, version, status, cancelled, attempt, attempts_max, strikes, depth, " \
     "parent, created, run_at, started, finished, cpu_ns, wall_ns, memory_bytes, input_bytes, "     \
     "output_bytes, log_bytes, log_truncated, exit_code, error, error_code, limit_name, trap, "     \
-    "key, "                                                                                        \
-    "detail, backtrace, children, input_file, output_file, log_file"
+    "key, detail, backtrace, children, input_file, output_file, log_file"
 
 /* clang-format off */
 #define FM_SQL_MAP(X)                                                                              \

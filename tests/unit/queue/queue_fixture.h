@@ -288,7 +288,7 @@ static int submit_with(const char *function, const char *input, const char *key,
 
 static struct fm_id submit(const char *function, const char *input)
 {
-    struct fm_id id;
+    struct fm_id id = {0};
     assert_int_equal(submit_with(function, input, NULL, 0, &id), 0);
     return id;
 }

@@ -278,7 +278,7 @@ static void the_heap_sorts(void **state)
     fm_runqueue_moved(&queue, &users[17]);
     uint64_t before = UINT64_MAX - 101;
     for (unsigned i = 0; i < COUNT; i++) {
-        struct fm_turns *top = fm_runqueue_top(&queue, FM_LANE_NEW);
+        struct fm_turns *top = fm_runqueue_least(&queue, FM_LANE_BIT(FM_LANE_NEW));
         assert_true((int64_t)(top->tag - before) > 0);
         before = top->tag;
         assert_true(i < COUNT - 1 || top == &users[17]);
