@@ -17,6 +17,7 @@
     X(input_bytes,  BYTES, 16 * FM_MIB,    0,            FM_GIB,   "input")                        \
     X(output_bytes, BYTES, 16 * FM_MIB,    0,            FM_GIB,   "output")                       \
     X(log_bytes,    BYTES, 64 * FM_KIB,    0,            16 * FM_MIB, "standard error and log lines") \
+    X(file_bytes,   BYTES, 64 * FM_MIB,    0,            FM_GIB,   "files that the call writes, and their names") \
     X(concurrency,  NONE,  1000,           1,            10000,    "calls of the function at once") \
     X(chain_fanout, NONE,  1000,           0,            100000,   "calls that one call chains or starts") \
     X(chain_depth,  NONE,  32,             0,            1000,     "calls above one another")      \
@@ -65,6 +66,16 @@ const struct fm_limit_row *fm_limit_row_find(const char *name); /* NULL: no such
 #define FM_GUEST_SUBSCRIPTIONS_MAX 1024              /* of one poll_oneoff or poll */
 #define FM_GUEST_HANDLES_MAX 1024                    /* of one call_wait_any */
 #define FM_GUEST_RANDOM_BYTES_PER_TURN (64 * FM_KIB) /* of a random_get, before others run */
+
+#define FM_GUEST_DESCRIPTORS_MAX 1024 /* that a guest has open at once */
+
+/* Files (files/). */
+#define FM_FILE_PATH_BYTES_MAX 4095 /* of a path, without its NUL */
+#define FM_FILE_NAME_BYTES_MAX 255  /* of one component of it */
+#define FM_FILE_DEPTH_MAX 64        /* folders inside one another */
+#define FM_FILE_LINKS_MAX 32        /* symbolic links followed for one path */
+#define FM_OVERLAY_FILES_MAX 100000 /* files and folders that one call has touched */
+#define FM_TREE_FILES_MAX 100000    /* files of one user */
 
 /* Asynchronous calls (queue/queue.h). */
 #define FM_QUEUE_CRASH_ATTEMPTS 3                  /* when the server ends under them: at least */

@@ -19,6 +19,8 @@
 
 struct fm_call;
 struct fm_child_ops; /* child.h */
+struct fm_node;      /* files/tree.h */
+struct fm_preopen;   /* files/file_system.h */
 struct fm_version;   /* function.h */
 
 enum fm_call_state {
@@ -71,6 +73,11 @@ struct fm_call {
     struct fm_list chains; /* struct fm_chain.link */
     uint32_t chains_count;
     uint32_t depth; /* calls above this one */
+
+    /* Files.  Both are borrowed from whoever runs the call, for as long as it has a guest. */
+    struct fm_node *files;             /* its user's; NULL: none.  Under an overlay of the call's */
+    const struct fm_preopen *preopens; /* NULL: that overlay, as "/"; else these instead of it */
+    size_t preopens_count;
 
     const struct fm_child_ops *child_ops; /* NULL: it can start no calls */
     uint32_t children_started;            /* by call_start; chains_count is not in it */

@@ -84,6 +84,22 @@ static int copy_all(const struct fm_version *from, struct fm_version *to)
     return failed;
 }
 
+/* Opening, and what takes a path, and a listing. */
+static bool reaches_files(const char *import)
+{
+    static const char path[] = "wasi_snapshot_preview1.path_";
+    return strncmp(import, path, sizeof(path) - 1) == 0 ||
+           strcmp(import, "wasi_snapshot_preview1.fd_readdir") == 0;
+}
+
+static bool uses_files(const struct fm_module_facts *facts)
+{
+    for (size_t i = 0; i < facts->imports_count; i++)
+        if (reaches_files(facts->imports[i]))
+            return true;
+    return false;
+}
+
 int fm_version_new(const struct fm_version *from, struct fm_version **ret_version)
 {
     struct fm_version *version = malloc(sizeof(*version));
@@ -96,6 +112,7 @@ int fm_version_new(const struct fm_version *from, struct fm_version **ret_versio
         fm_version_free(version);
         return failed;
     }
+    version->uses_files = uses_files(&version->facts);
     *ret_version = version;
     return 0;
 }

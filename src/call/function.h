@@ -51,7 +51,8 @@ struct fm_version {
     size_t env_count;
     const char *const *args; /* without argv[0], which is the function's name */
     size_t args_count;
-    struct fm_arena arena; /* holds all of the above */
+    bool uses_files;       /* its module imports functions that reach files by name */
+    struct fm_arena arena; /* holds all texts and lists above */
 };
 
 /* A deep copy, everything in its own arena.  FM_ERR_NOMEM. */

@@ -10,6 +10,7 @@
 #include "engine/engine.h"
 
 struct fm_call;
+struct fm_content;
 struct fm_guest; /* opaque */
 struct fm_module;
 
@@ -22,6 +23,10 @@ enum fm_guest_state {
 /* What a parked guest waits for. */
 struct fm_guest_wait {
     uint64_t until_ns; /* monotonic; UINT64_MAX: no timer */
+
+    /* NULL, or what is to be loaded (fm_content_load(), which blocks) and told by
+     * fm_guest_content_loaded(); the guest holds it until then. */
+    struct fm_content *content;
 };
 
 /* Gives the engine all host functions (faasm, wasi_snapshot_preview1, env of 2018).  Once. */
@@ -49,3 +54,7 @@ struct fm_guest *fm_guest_free(struct fm_guest *guest); /* in any state; NULL is
 enum fm_guest_state fm_guest_run(struct fm_guest *guest);
 
 void fm_guest_wait(const struct fm_guest *guest, struct fm_guest_wait *ret_wait);
+
+/* The content that it waits for was loaded, with this result: 0, and the pin is the guest's now; or
+ * a negative errno.  Then run it again. */
+void fm_guest_content_loaded(struct fm_guest *guest, int error);

@@ -1,0 +1,50 @@
+/* content.h - the bytes of the files of users' trees, shared by all calls without copying.
+ *
+ *      on disk --load--> pinned --unpin--> in memory --over budget--> on disk
+ *                           ^                |
+ *                           +----- pin ------+
+ *
+ * A content is one version of one file; what lies on the disk under its path never changes in
+ * place.  It is mapped, or read into memory if it is small, when it is first opened, and stays
+ * until memory is needed for another: least recently used first, never one that is pinned.
+ *
+ * Any thread; one mutex guards it all.  Opening a file takes it, reading one does not. */
+#pragma once
+
+#include "base/base.h"
+
+struct fm_content;  /* counted */
+struct fm_contents; /* opaque; one for the process */
+
+struct fm_contents_config {
+    uint64_t bytes_max; /* of contents in memory; what is pinned may be over it */
+    uint32_t files_max; /* of mappings; more are read into memory instead */
+};
+
+/* FM_ERR_NOMEM. */
+FM_MUST_CHECK int fm_contents_new(const struct fm_contents_config *config,
+                                  struct fm_contents **ret_contents);
+struct fm_contents *fm_contents_free(struct fm_contents *contents); /* no content is left */
+
+/* Held once by the caller; `path` is copied.  FM_ERR_NOMEM. */
+FM_MUST_CHECK int fm_content_new(struct fm_contents *contents, const char *path, uint64_t bytes,
+                                 struct fm_content **ret_content);
+struct fm_content *fm_content_hold(struct fm_content *content);    /* returns it */
+struct fm_content *fm_content_release(struct fm_content *content); /* NULL is fine; returns NULL */
+
+/* True: it is in memory, and stays there until the unpin.  `data` may be NULL if it is empty. */
+FM_MUST_CHECK bool fm_content_pin(struct fm_content *content, const uint8_t **ret_data,
+                                  uint64_t *ret_bytes);
+void fm_content_unpin(struct fm_content *content);
+
+/* Brings it into memory and pins it.  Blocks.  A negative errno of Linux: -ENOENT, -EIO, -ENOMEM.
+ */
+FM_MUST_CHECK int fm_content_load(struct fm_content *content);
+
+struct fm_contents_counts {
+    uint64_t loads;
+    uint64_t bytes; /* in memory, now */
+    uint64_t files; /* the same */
+};
+
+void fm_contents_counts(struct fm_contents *contents, struct fm_contents_counts *ret_counts);
