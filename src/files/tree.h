@@ -20,6 +20,15 @@ struct fm_node; /* a file or a folder; immutable, counted */
 /* An empty folder.  FM_ERR_NOMEM. */
 FM_MUST_CHECK int fm_node_folder_new(uint64_t modified_ns, struct fm_node **ret_root);
 
+/* For who reads a tree from a disk, from the bottom to the top; `name` is "" for a root.
+ * FM_ERR_NOMEM. The content is held once more; the children, each of another name, go over on
+ * success. */
+FM_MUST_CHECK int fm_node_file_new(const char *name, uint64_t modified_ns,
+                                   struct fm_content *content, struct fm_node **ret_file);
+FM_MUST_CHECK int fm_node_folder_of(const char *name, uint64_t modified_ns,
+                                    struct fm_node *const *children, size_t children_count,
+                                    struct fm_node **ret_folder);
+
 struct fm_node *fm_node_hold(struct fm_node *node);    /* returns it */
 struct fm_node *fm_node_release(struct fm_node *node); /* NULL is fine; returns NULL */
 
@@ -50,6 +59,10 @@ size_t fm_node_children_count(const struct fm_node *node);
 struct fm_node *fm_node_child(const struct fm_node *node, size_t index);
 struct fm_node *fm_node_child_find(const struct fm_node *node, const char *name, size_t length);
 
+/* The place of the first name that sorts after this one, whether this one is there or not. */
+size_t fm_node_child_after(const struct fm_node *node, const char *name);
+
 /* All below a folder. */
 uint64_t fm_node_files_count(const struct fm_node *node);
 uint64_t fm_node_files_bytes(const struct fm_node *node);
+uint64_t fm_node_folders_count(const struct fm_node *node);
