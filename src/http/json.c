@@ -13,8 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/encode.h"
 #include "base/error.h"
-#include "http/encode.h"
 
 #define REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
 

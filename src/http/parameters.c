@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-#include "http/encode.h"
+#include "base/encode.h"
 #include "http/target.h"
 
 struct parse {
@@ -88,7 +88,7 @@ static int take_arg(struct parse *parse, const struct fm_parameter *parameter,
 
 static bool utf8(const char *text)
 {
-    return fm_utf8_valid((const uint8_t *)text, strlen(text));
+    return fm_utf8_text_valid(text);
 }
 
 static int take(struct parse *parse, const struct fm_parameter *parameter, struct fm_error *error)

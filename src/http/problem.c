@@ -13,9 +13,9 @@
 
 #include <stdio.h>
 
+#include "base/encode.h"
 #include "call/call.h"
 #include "call/function.h"
-#include "http/encode.h"
 #include "http/json.h"
 
 #define TYPE_PREFIX "urn:faasm:problem:"

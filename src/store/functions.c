@@ -19,6 +19,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include "base/encode.h"
 #include "base/name.h"
 #include "store/files.h"
 #include "store/private.h"
@@ -140,7 +141,7 @@ static int open_all(struct fm_functions *functions, const char *data, const char
 int fm_functions_open(const char *data, const char *build_id, struct fm_functions **ret_functions,
                       struct fm_error *error)
 {
-    FM_ASSERT(build_id[0] != '\0' && fm_text_utf8_valid(build_id));
+    FM_ASSERT(build_id[0] != '\0' && fm_utf8_text_valid(build_id));
     struct fm_functions *functions = calloc(1, sizeof(*functions));
     if (!functions)
         return fm_error_set(error, FM_ERR_NOMEM, "out of memory");

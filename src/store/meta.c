@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/encode.h"
 #include "base/name.h"
 #include "store/text.h"
 
@@ -43,7 +44,7 @@ static int put(json_t *json, const char *name, json_t *value, struct fm_error *e
 
 static int put_text(json_t *json, const char *name, const char *text, struct fm_error *error)
 {
-    if (!fm_text_utf8_valid(text))
+    if (!fm_utf8_text_valid(text))
         return fm_error_set(error, FM_ERR_BAD_REQUEST, "%s: not UTF-8", name);
     return put(json, name, json_string_nocheck(text), error);
 }
@@ -73,7 +74,7 @@ static int put_texts(json_t *json, const char *name, const char *const *texts, s
     json_t *array = json_array();
     int failed = put(json, name, array, error);
     for (size_t i = 0; !failed && i < count; i++) {
-        if (!fm_text_utf8_valid(texts[i]))
+        if (!fm_utf8_text_valid(texts[i]))
             return fm_error_set(error, FM_ERR_BAD_REQUEST, "%s: number %zu is not UTF-8", name,
                                 i + 1);
         if (json_array_append_new(array, json_string_nocheck(texts[i])) != 0)
@@ -87,7 +88,7 @@ static int put_variable(json_t *env, const char *variable, struct fm_error *erro
     const char *equals = strchr(variable, '=');
     if (!equals || equals == variable)
         return fm_error_set(error, FM_ERR_BAD_REQUEST, "env: '%s' is not NAME=value", variable);
-    if (!fm_text_utf8_valid(variable))
+    if (!fm_utf8_text_valid(variable))
         return fm_error_set(error, FM_ERR_BAD_REQUEST, "env: a variable is not UTF-8");
     char *name = strndup(variable, (size_t)(equals - variable));
     if (!name)

@@ -15,46 +15,6 @@
 #include "base/error.h"
 #include "base/id.h"
 
-/* The length of the character at `text`, 0 when it is none.  A NUL never is a follower, so nothing
- * beyond the end is read. */
-static size_t utf8_character(const uint8_t *text)
-{
-    static const struct {
-        uint8_t first_min, first_max;
-        uint8_t second_min, second_max; /* where the overlong forms and the surrogates drop out */
-        size_t length;
-    } forms[] = {
-        {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
-        {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
-        {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
-    };
-    if (text[0] < 0x80)
-        return 1;
-    for (size_t i = 0; i < FM_ARRAY_LENGTH(forms); i++) {
-        if (text[0] < forms[i].first_min || text[0] > forms[i].first_max)
-            continue;
-        if (text[1] < forms[i].second_min || text[1] > forms[i].second_max)
-            return 0;
-        for (size_t j = 2; j < forms[i].length; j++)
-            if ((text[j] & 0xc0) != 0x80)
-                return 0;
-        return forms[i].length;
-    }
-    return 0;
-}
-
-bool fm_text_utf8_valid(const char *text)
-{
-    const uint8_t *next = (const uint8_t *)text;
-    while (*next) {
-        size_t length = utf8_character(next);
-        if (length == 0)
-            return false;
-        next += length;
-    }
-    return true;
-}
-
 bool fm_text_id_valid(const char *text)
 {
     struct fm_id id;

@@ -3,9 +3,6 @@
 
 #include "base/base.h"
 
-/* RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF. */
-bool fm_text_utf8_valid(const char *text);
-
 /* A version's id, just as fm_id_format() writes it, of a time that fm_id_next() can follow. */
 bool fm_text_id_valid(const char *text);
 

@@ -13,52 +13,6 @@
 #include "base/id.h"
 #include "store/text.h"
 
-/* The first and last character of every length, and the neighbours of every gap (RFC 3629). */
-static void utf8(void **state)
-{
-    (void)state;
-    static const char *const good[] = {
-        "",
-        "plain",
-        "\x01\x7f",
-        "\xc2\x80",
-        "\xdf\xbf",
-        "\xe0\xa0\x80",
-        "\xed\x9f\xbf",
-        "\xee\x80\x80",
-        "\xef\xbf\xbf",
-        "\xf0\x90\x80\x80",
-        "\xf4\x8f\xbf\xbf",
-        "a\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80z",
-    };
-    static const char *const bad[] = {
-        "\x80",             /* a follower alone */
-        "\xbf",             /* the last such */
-        "\xc0\x80",         /* overlong NUL */
-        "\xc1\xbf",         /* overlong, 2 bytes */
-        "\xc2",             /* cut off */
-        "\xc2z",            /* no follower */
-        "\xe0\x9f\xbf",     /* overlong, 3 bytes */
-        "\xe1\x80",         /* cut off */
-        "\xe1\x80z",        /* second follower missing */
-        "\xed\xa0\x80",     /* first surrogate */
-        "\xed\xbf\xbf",     /* last surrogate */
-        "\xf0\x8f\xbf\xbf", /* overlong, 4 bytes */
-        "\xf0\x90\x80",     /* cut off */
-        "\xf0\x90\x80z",    /* third follower missing */
-        "\xf4\x90\x80\x80", /* above U+10FFFF */
-        "\xf5\x80\x80\x80", /* never a first byte */
-        "\xff",
-        "good until \xff here",
-    };
-    for (size_t i = 0; i < FM_ARRAY_LENGTH(good); i++)
-        if (!fm_text_utf8_valid(good[i]))
-            fail_msg("good text %zu is refused", i);
-    for (size_t i = 0; i < FM_ARRAY_LENGTH(bad); i++)
-        if (fm_text_utf8_valid(bad[i]))
-            fail_msg("bad text %zu is accepted", i);
-}
-
 static void ids(void **state)
 {
     (void)state;
@@ -148,7 +102,6 @@ static void times(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(utf8),
         cmocka_unit_test(ids),
         cmocka_unit_test(hex),
         cmocka_unit_test(times),

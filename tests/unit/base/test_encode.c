@@ -7,8 +7,8 @@
 
 #include <cmocka.h>
 
+#include "base/encode.h"
 #include "base/error.h"
-#include "http/encode.h"
 #include "torture.h"
 
 static size_t step(const char *text)
@@ -55,6 +55,8 @@ static void test_what_is_none(void **state)
         "\xF1\x80\x80",
         "\xF1\x80\x80z",
     };
+    assert_true(fm_utf8_text_valid("a\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80z"));
+    assert_false(fm_utf8_text_valid("good until \xFF here"));
     for (size_t i = 0; i < FM_ARRAY_LENGTH(bad); i++) {
         assert_int_equal(step(bad[i]), 0);
         assert_false(fm_utf8_valid((const uint8_t *)bad[i], strlen(bad[i])));

@@ -5,7 +5,7 @@
  * decoder: nobody here needs the code points.
  *
  * No state; any thread. */
-#include "http/encode.h"
+#include "base/encode.h"
 
 #include <string.h>
 
@@ -73,6 +73,11 @@ bool fm_utf8_valid(const uint8_t *data, size_t bytes)
         i += step;
     }
     return true;
+}
+
+bool fm_utf8_text_valid(const char *text)
+{
+    return fm_utf8_valid((const uint8_t *)text, strlen(text));
 }
 
 static void encode_group(const uint8_t *from, size_t bytes, uint8_t to[4])
