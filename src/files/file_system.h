@@ -109,6 +109,6 @@ struct fm_file_ops {
 
 /* A folder that a guest finds open.  Borrowed for the call's life. */
 struct fm_preopen {
-    const char *name; /* as the guest sees it: "/", "data" */
-    struct fm_file *folder;
+    const char *name;       /* as the guest sees it: "/", "data" */
+    struct fm_file *folder; /* NULL: the top of the call's overlay */
 };
