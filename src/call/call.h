@@ -75,8 +75,8 @@ struct fm_call {
     uint32_t depth; /* calls above this one */
 
     /* Files.  Both are borrowed from whoever runs the call, for as long as it has a guest. */
-    struct fm_node *files;             /* its user's; NULL: none.  Under an overlay of the call's */
-    const struct fm_preopen *preopens; /* NULL: that overlay, as "/"; else these instead of it */
+    struct fm_node *files;             /* its user's, under an overlay of the call's; NULL: none */
+    const struct fm_preopen *preopens; /* NULL: that overlay, as "/"; else these, perhaps none */
     size_t preopens_count;
 
     const struct fm_child_ops *child_ops; /* NULL: it can start no calls */

@@ -6,8 +6,8 @@
  *
  * A step starts something in the sandbox and is over when the sandbox is DONE; one driver polls it,
  * whatever the step.  The ABIs differ only in the name of their entry, in what goes before it and
- * what comes after it (abi_2018.c), and in where their standard output leads (wasi_fd.c), so there
- * is no table of methods per ABI.
+ * what comes after it (abi_2018.c), and in where their standard output leads (descriptors.c), so
+ * there is no table of methods per ABI.
  *
  * How a call ended is decided here and nowhere else.  The order matters where several reasons meet:
  * a limit that the host enforced (time, cancellation) is the reason it gave; otherwise a failed
@@ -21,6 +21,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "files/content.h"
+#include "files/overlay.h"
 #include "guest/private.h"
 
 #define WASM_PAGE_BYTES UINT64_C(65536)
@@ -71,6 +73,10 @@ struct fm_guest *fm_guest_free(struct fm_guest *guest)
     if (!guest)
         return NULL;
     fm_sandbox_free(guest->sandbox);
+    if (guest->content && guest->content_loaded && !guest->content_error)
+        fm_content_unpin(guest->content);
+    fm_descriptors_done(guest);
+    fm_overlay_free(guest->overlay);
     free(guest);
     return NULL;
 }
@@ -255,4 +261,12 @@ enum fm_guest_state fm_guest_run(struct fm_guest *guest)
 void fm_guest_wait(const struct fm_guest *guest, struct fm_guest_wait *ret_wait)
 {
     ret_wait->until_ns = guest->park_until_ns;
+    ret_wait->content = guest->content_loaded ? NULL : guest->content;
+}
+
+void fm_guest_content_loaded(struct fm_guest *guest, int error)
+{
+    FM_ASSERT(guest->content && !guest->content_loaded);
+    guest->content_loaded = true;
+    guest->content_error = error;
 }

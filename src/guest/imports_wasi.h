@@ -36,7 +36,6 @@
     X(path_filestat_get, "iiiii:i")                                                                \
     X(path_filestat_set_times, "iiiiIIi:i")                                                        \
     X(path_link, "iiiiiii:i")                                                                      \
-    X(path_open, "iiiiiIIii:i")                                                                    \
     X(path_readlink, "iiiiii:i")                                                                   \
     X(path_remove_directory, "iii:i")                                                              \
     X(path_rename, "iiiiii:i")                                                                     \
@@ -51,6 +50,7 @@
 
 /* name, signature, function that is asked again while it is parked */
 #define FM_WASI_IMPORTS_SPECIAL(X)                                                                 \
+    X(path_open, "iiiiiIIii:i", fm_wasi_path_open_again)                                           \
     X(poll_oneoff, "iiii:i", fm_wasi_poll_oneoff_again)                                            \
     X(proc_exit, "i:", NULL)                                                                       \
     X(random_get, "ii:i", fm_wasi_random_get_again)

@@ -4,25 +4,11 @@
 #include "call/call.h"
 #include "engine/import.h"
 #include "engine/sandbox.h"
+#include "guest/descriptors.h"
 #include "guest/guest.h"
 
-#define FM_DESCRIPTORS_COUNT 3     /* standard input, output, error */
 #define FM_2018_FILES_COUNT 8      /* files that a guest of 2018 has open at once */
 #define FM_NOT_WAITING UINT64_C(0) /* parked, but only to let others run: poll again at once */
-
-/* What a descriptor leads to. */
-enum fm_stream {
-    FM_STREAM_CLOSED,
-    FM_STREAM_INPUT,
-    FM_STREAM_OUTPUT,
-    FM_STREAM_LOG,
-};
-
-struct fm_descriptor {
-    enum fm_stream stream;
-    uint16_t flags;  /* fdflags of WASI; kept for the guest, without effect on streams */
-    uint64_t rights; /* of WASI: a guest can only give them up */
-};
 
 /* An open file of 2018: one of the constant texts. */
 struct fm_2018_file {
@@ -37,6 +23,8 @@ enum fm_guest_step {
     FM_STEP_ENTRY,       /* `_start`, `run` or `handle` */
     FM_STEP_ENDED,
 };
+
+struct fm_overlay;
 
 struct fm_guest {
     struct fm_call *call;
@@ -60,7 +48,13 @@ struct fm_guest {
     uint64_t park_start_ns; /* when a poll began: relative times count from here */
     uint32_t random_done;   /* bytes that random_get has filled */
 
-    struct fm_descriptor descriptors[FM_DESCRIPTORS_COUNT];
+    struct fm_descriptors descriptors;
+    struct fm_overlay *overlay; /* NULL: no file was used yet */
+
+    /* path_open is parked: what it waits for, then how that came out. */
+    struct fm_content *content; /* NULL: it does not wait; the overlay holds it */
+    bool content_loaded;        /* the answer is there; without an error its pin is ours */
+    int content_error;
 
     /* Of ABI faasm-2018. */
     uint32_t regions; /* address of the input region; the others follow */
@@ -85,11 +79,6 @@ void fm_stream_log(struct fm_guest *guest, const uint8_t *data, size_t bytes);
 /* The same for a descriptor's stream, which must be FM_STREAM_OUTPUT or FM_STREAM_LOG. */
 FM_MUST_CHECK int fm_stream_write_to(struct fm_guest *guest, enum fm_stream stream,
                                      const uint8_t *data, size_t bytes);
-
-/* --- wasi_fd.c -------------------------------------------------------------------------------- */
-
-/* Descriptors 0, 1, 2 as the ABI wants them. */
-void fm_descriptors_init(struct fm_guest *guest);
 
 /* --- abi_2018.c ------------------------------------------------------------------------------- */
 

@@ -72,25 +72,44 @@ static void ask_clock(const struct fm_guest *guest, const uint8_t *at, uint64_t 
         *until_ns = fm_min_u64(*until_ns, due_ns);
 }
 
+/* The rest of a file; a file can always be written. */
+static uint64_t file_bytes(struct fm_file *file, uint64_t offset, uint64_t right)
+{
+    struct fm_file_stat stat;
+    if (right != FM_WASI_RIGHT_FD_READ || file->ops->stat(file, &stat) != 0)
+        return 0;
+    return stat.bytes > offset ? stat.bytes - offset : 0;
+}
+
 static void ask_stream(struct fm_guest *guest, const uint8_t *at, uint64_t right,
                        struct event *event)
 {
     uint32_t fd = fm_load_u32(at + 16);
+    const struct fm_descriptor *descriptor = fm_descriptor_get(guest, fd);
     event->ready = true;
     event->error = fm_wasi_can(guest, fd, right);
-    if (!event->error && !(guest->descriptors[fd].rights & FM_WASI_RIGHT_POLL_FD_READWRITE))
+    if (!event->error && !(descriptor->rights & FM_WASI_RIGHT_POLL_FD_READWRITE))
         event->error = FM_WASI_NOTCAPABLE;
     if (event->error)
         return;
     const struct fm_call *call = guest->call;
-    if (right == FM_WASI_RIGHT_FD_READ) {
+    switch (descriptor->stream) {
+    case FM_STREAM_INPUT:
         if (call->input_bytes > guest->input_offset)
             event->bytes = call->input_bytes - guest->input_offset;
         event->flags = guest->input_ended ? HANGUP : 0;
-    } else if (guest->descriptors[fd].stream == FM_STREAM_OUTPUT) {
+        break;
+    case FM_STREAM_OUTPUT:
         event->bytes = call->output.length_max - call->output.length;
-    } else {
+        break;
+    case FM_STREAM_LOG:
         event->bytes = call->log.length_max - call->log.length;
+        break;
+    case FM_STREAM_FILE:
+        event->bytes = file_bytes(descriptor->file, descriptor->offset, right);
+        break;
+    case FM_STREAM_CLOSED:
+        break;
     }
 }
 

@@ -22,6 +22,7 @@ static void test_defaults(void **state)
     assert_int_equal(limits.input_bytes, 16 << 20);
     assert_int_equal(limits.output_bytes, 16 << 20);
     assert_int_equal(limits.log_bytes, 64 << 10);
+    assert_int_equal(limits.file_bytes, 64 << 20);
     assert_int_equal(limits.concurrency, 1000);
     assert_int_equal(limits.chain_fanout, 1000);
     assert_int_equal(limits.chain_depth, 32);
@@ -30,7 +31,7 @@ static void test_defaults(void **state)
     assert_int_equal(limits.retry_ms, 1000);
     assert_int_equal(limits.age_ms, 24 * 3600000);
     assert_int_equal(limits.retention_ms, 3600000);
-    assert_int_equal(fm_limit_rows_count, 14);
+    assert_int_equal(fm_limit_rows_count, 15);
 }
 
 static void test_ceilings(void **state)

@@ -15,7 +15,7 @@ static void test_fdstat(void **state)
                                     "(call $fd_fdstat_get (i32.const 0) (i32.const 0))",
                                     "(call $fd_fdstat_get (i32.const 1) (i32.const 24))",
                                     "(call $fd_fdstat_get (i32.const 2) (i32.const 48))",
-                                    "(call $fd_fdstat_get (i32.const 3) (i32.const 72))",
+                                    "(call $fd_fdstat_get (i32.const 9) (i32.const 72))",
                                     "(call $fd_fdstat_get (i32.const 0)"
                                     "  (i32.const 65513))"),
                                "");
@@ -37,7 +37,7 @@ static void test_flags(void **state)
                                     "(call $fd_fdstat_set_flags (i32.const 1) (i32.const 32))",
                                     "(call $fd_fdstat_set_flags (i32.const 1)"
                                     "  (i32.const 65537))",
-                                    "(call $fd_fdstat_set_flags (i32.const 3)"
+                                    "(call $fd_fdstat_set_flags (i32.const 9)"
                                     "  (i32.const 0))",
                                     "(call $fd_fdstat_get (i32.const 1)"
                                     "  (i32.const 0))"),
@@ -66,7 +66,7 @@ static void test_rights(void **state)
                      "(call $fd_fdstat_set_rights (i32.const 0) (i64.const 2) (i64.const 1))",
                      "(call $fd_fdstat_set_rights (i32.const 0) (i64.const 64)"
                      "  (i64.const 0))",
-                     "(call $fd_fdstat_set_rights (i32.const 3) (i64.const 0)"
+                     "(call $fd_fdstat_set_rights (i32.const 9) (i64.const 0)"
                      "  (i64.const 0))"),
                  "");
     KEPT(run, 0, 76, 76, 0, 0, 76, 76, 76, 76, 8);
@@ -96,7 +96,7 @@ static void test_close(void **state)
 {
     (void)state;
     struct run *run =
-        run_wasi(BODY("(call $fd_close (i32.const 3))", "(call $fd_close (i32.const -1))",
+        run_wasi(BODY("(call $fd_close (i32.const 9))", "(call $fd_close (i32.const -1))",
                       "(call $fd_close (i32.const 1))", "(call $fd_close (i32.const 1))",
                       "(call $fd_fdstat_get (i32.const 1) (i32.const 0))",
                       "(call $fd_write (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0))",
@@ -129,8 +129,8 @@ static void test_renumber(void **state)
 
     run =
         run_wasi(BODY(PREPARE, "(call $fd_renumber (i32.const 1) (i32.const 1))",
-                      "(call $fd_renumber (i32.const 1) (i32.const 3))",
-                      "(call $fd_renumber (i32.const 3) (i32.const 1))", WRITE_TO("1"),
+                      "(call $fd_renumber (i32.const 1) (i32.const 9))",
+                      "(call $fd_renumber (i32.const 9) (i32.const 1))", WRITE_TO("1"),
                       "(call $fd_close (i32.const 2))", /* what is to be overwritten must be open */
                       "(call $fd_renumber (i32.const 1) (i32.const 2))",
                       "(call $fd_renumber (i32.const 2) (i32.const 1))",
@@ -209,7 +209,7 @@ static const struct refusal refusals[] = {
 static void test_refusals(void **state)
 {
     (void)state;
-    const char *const fds[] = {"0", "1", "2", "3", "4096", "-1"};
+    const char *const fds[] = {"0", "1", "2", "9", "4096", "-1"};
     char body[sizeof(refusals) / sizeof(refusals[0]) * 6 * 220] = "";
     size_t used = 0;
     for (size_t i = 0; i < FM_ARRAY_LENGTH(refusals); i++) {
