@@ -22,7 +22,7 @@ _faasm() {
     local word=${COMP_WORDS[COMP_CWORD]}
     local before=${COMP_WORDS[COMP_CWORD - 1]}
     local verb=${COMP_WORDS[1]}
-    local limits="memory_bytes input_bytes output_bytes cpu_ms wall_ms"
+    local limits="memory_bytes file_bytes input_bytes output_bytes chain_fanout cpu_ms wall_ms"
     local settings="listen data samples workers slots queue_length await_depth
         memory_bytes_max guest_stack_bytes keep_resident_bytes warm_slots page_scanning module_bytes modules_bytes
         builds connections header_bytes header_ms body_ms cancel_on_half_close retention_ms records
@@ -44,10 +44,11 @@ _faasm() {
             "--listen --data --samples --workers --config --set --insecure --check --help"
         ;;
     run:--limit) _faasm_names "$word" "$limits" ;;
+    run:--dir) _faasm_files "$word" -d ;;
     run:--env) ;;
     run:*)
         case $word in
-        -*) _faasm_words "$word" "--env --limit --help" ;;
+        -*) _faasm_words "$word" "--dir --env --limit --help" ;;
         *) _faasm_files "$word" -f ;;
         esac
         ;;

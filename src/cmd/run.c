@@ -19,12 +19,14 @@
 #include "base/clock.h"
 #include "call/call.h"
 #include "cmd/cmd.h"
+#include "cmd/run_files.h"
 #include "engine/engine.h"
 #include "engine/module.h"
 #include "guest/guest.h"
 
 #define VERB "run"
 #define ENV_MAX 1024 /* --env options */
+#define DIR_MAX 64   /* --dir options */
 
 struct run {
     const char *path;
@@ -37,6 +39,9 @@ struct run {
     size_t env_count;
     const char *const *args;
     size_t args_count;
+    const char *dirs[DIR_MAX]; /* of this machine; preopens[i] is what the module sees of it */
+    struct fm_preopen preopens[DIR_MAX];
+    size_t dirs_count;
 
     struct fm_engine *engine;
     struct fm_module *module;
@@ -180,6 +185,16 @@ static int make_version(struct run *run, struct fm_error *error)
     return failed;
 }
 
+static int open_dirs(struct run *run, struct fm_error *error)
+{
+    for (size_t i = 0; i < run->dirs_count; i++) {
+        int failed = fm_run_files_open(run->dirs[i], &run->preopens[i].folder, error);
+        if (failed)
+            return failed;
+    }
+    return 0;
+}
+
 static int make_call(struct run *run, struct fm_error *error)
 {
     if (fm_call_new(run->version, &run->call) != 0)
@@ -187,6 +202,8 @@ static int make_call(struct run *run, struct fm_error *error)
     struct fm_call *call = run->call;
     call->owner = run;
     call->io = &io_streamed;
+    call->preopens = run->dirs_count > 0 ? run->preopens : NULL;
+    call->preopens_count = run->dirs_count;
     if (run->version->facts.abi != FM_ABI_WASI) {
         call->io = &io_whole;
         fm_buffer_init(&run->input, (size_t)run->limits.input_bytes);
@@ -307,6 +324,11 @@ static void run_done(struct run *run)
     }
     if (run->call)
         fm_call_free(run->call);
+    for (size_t i = 0; i < run->dirs_count; i++) {
+        struct fm_file *folder = run->preopens[i].folder;
+        if (folder)
+            folder->ops->close(folder);
+    }
     fm_buffer_done(&run->input);
     fm_version_free(run->version);
     fm_module_free(run->module);
@@ -341,14 +363,48 @@ static int parse_limit(struct run *run, const char *text)
     else if (strcmp(name, "output_bytes") == 0)
         run->output_limited = true;
     else if (strcmp(name, "memory_bytes") != 0 && strcmp(name, "input_bytes") != 0 &&
-             strcmp(name, "chain_fanout") != 0)
+             strcmp(name, "file_bytes") != 0 && strcmp(name, "chain_fanout") != 0)
         return fm_cmd_usage(VERB, "the limit %s means nothing here", name);
+    return 0;
+}
+
+static int parse_env(struct run *run, const char *text)
+{
+    if (!strchr(text, '=') || text[0] == '=')
+        return fm_cmd_usage(VERB, "--env wants NAME=VALUE, not '%s'", text);
+    if (run->env_count == ENV_MAX)
+        return fm_cmd_usage(VERB, "more than %d --env", ENV_MAX);
+    run->env[run->env_count++] = text;
+    return 0;
+}
+
+/* HOST or HOST::GUEST; cuts the text in two. */
+static int parse_dir(struct run *run, char *text)
+{
+    char *guest = strstr(text, "::");
+    if (guest) {
+        *guest = '\0';
+        guest += 2;
+    } else {
+        guest = text;
+    }
+    if (text[0] == '\0' || guest[0] == '\0')
+        return fm_cmd_usage(VERB, "--dir wants HOST or HOST::GUEST");
+    if (strlen(guest) > FM_FILE_PATH_BYTES_MAX)
+        return fm_cmd_usage(VERB, "the name of a --dir has more than %d bytes",
+                            FM_FILE_PATH_BYTES_MAX);
+    if (run->dirs_count == DIR_MAX)
+        return fm_cmd_usage(VERB, "more than %d --dir", DIR_MAX);
+    run->dirs[run->dirs_count] = text;
+    run->preopens[run->dirs_count].name = guest;
+    run->dirs_count++;
     return 0;
 }
 
 static int parse(struct run *run, int argc, char **argv)
 {
     static const struct option options[] = {
+        {"dir", required_argument, NULL, 'd'},
         {"env", required_argument, NULL, 'e'},
         {"limit", required_argument, NULL, 'l'},
         {NULL, 0, NULL, 0},
@@ -361,19 +417,22 @@ static int parse(struct run *run, int argc, char **argv)
         int option = getopt_long(argc, argv, "+", options, NULL);
         if (option == -1)
             break;
-        if (option == 'e') {
-            if (!strchr(optarg, '=') || optarg[0] == '=')
-                return fm_cmd_usage(VERB, "--env wants NAME=VALUE, not '%s'", optarg);
-            if (run->env_count == ENV_MAX)
-                return fm_cmd_usage(VERB, "more than %d --env", ENV_MAX);
-            run->env[run->env_count++] = optarg;
-        } else if (option == 'l') {
-            int failed = parse_limit(run, optarg);
-            if (failed)
-                return failed;
-        } else {
-            return fm_cmd_usage(VERB, "bad option '%s'", argv[optind - 1]);
+        int failed = 0;
+        switch (option) {
+        case 'd':
+            failed = parse_dir(run, optarg);
+            break;
+        case 'e':
+            failed = parse_env(run, optarg);
+            break;
+        case 'l':
+            failed = parse_limit(run, optarg);
+            break;
+        default:
+            failed = fm_cmd_usage(VERB, "bad option '%s'", argv[optind - 1]);
         }
+        if (failed)
+            return failed;
     }
     if (optind == argc)
         return fm_cmd_usage(VERB, "which module?");
@@ -394,7 +453,9 @@ static int run_verb(int argc, char **argv)
     fm_engine_config_init(&config, false);
     config.memory_bytes_max = run.limits.memory_bytes;
     struct fm_error error = {0};
-    int failed = fm_engine_new(&config, &run.engine, &error);
+    int failed = open_dirs(&run, &error);
+    if (!failed)
+        failed = fm_engine_new(&config, &run.engine, &error);
     if (!failed)
         failed = fm_guest_imports_add(run.engine, &error);
     if (!failed)
@@ -420,9 +481,16 @@ const struct fm_verb fm_verb_run = {
         "standard\n"
         "output its output, standard error its log; the exit code is the module's own.\n"
         "\n"
+        "  --dir HOST[::GUEST] a folder that the module may read and write, by its name here or\n"
+        "                      as GUEST (may be given several times)\n"
         "  --env NAME=VALUE    an environment variable (may be given several times)\n"
-        "  --limit NAME=VALUE  a limit: memory_bytes (64MiB if not given), input_bytes (1GiB),\n"
-        "                      chain_fanout (1000), cpu_ms, wall_ms, output_bytes (none)\n"
+        "  --limit NAME=VALUE  a limit: memory_bytes, file_bytes (64MiB if not given),\n"
+        "                      input_bytes (1GiB), chain_fanout (1000), cpu_ms, wall_ms,\n"
+        "                      output_bytes (none)\n"
+        "\n"
+        "Without --dir the module finds an empty folder, as the server gives it: what it writes "
+        "is\n"
+        "kept in memory, and gone at its end.\n"
         "\n"
         "FILE may also be in the text format. Calls that the function chains or starts are not\n"
         "run.\n",
