@@ -419,6 +419,79 @@ int exec(struct FaasmMemory *memory)
 }"""
 
 
+SETJMP_IN_LOOPS = """
+#include <setjmp.h>
+struct level { jmp_buf buffer; struct level *above; };
+static volatile uint32_t jumps;
+
+static int raise_from(struct level *level, int depth)
+{
+    if (depth == 0)
+        longjmp(level->buffer, 0); /* arrives as 1 */
+    return raise_from(level, depth - 1) + 1;
+}
+
+/* Each level sets its own mark again and again, and a jump to it leaves those above it valid. */
+static int nest(struct level *above, int levels)
+{
+    struct level mine;
+    volatile int rounds = 0;
+    mine.above = above;
+    if (levels == 0)
+        return 0;
+    for (volatile int i = 0; i < 3; i++) {
+        int value = setjmp(mine.buffer);
+        if (value == 0) {
+            nest(&mine, levels - 1);
+            raise_from(&mine, 10);
+        }
+        jumps += value == 1;
+        rounds++;
+    }
+    if (above && levels == 1) {
+        jumps += 100;
+        longjmp(above->buffer, 5);
+    }
+    return rounds;
+}
+
+int exec(struct FaasmMemory *memory)
+{
+    int rounds = nest(0, 2);
+    return sprintf((char *)memory->output, "%d %u", rounds, (unsigned)jumps) < 0;
+}"""
+
+SETJMP_CPP = """
+#include <setjmp.h>
+#include <vector>
+static jmp_buf buffer;
+struct Loud {
+    const char *name;
+    explicit Loud(const char *given) : name(given) {}
+    Loud(const Loud &) = delete;
+    ~Loud() { faasmLog(FAASM_LOG_INFO, name); }
+};
+
+static int dig(int depth)
+{
+    Loud skipped("skipped");
+    if (depth == 0)
+        longjmp(buffer, 3);
+    return dig(depth - 1) + static_cast<int>(skipped.name[0]);
+}
+
+int exec(struct FaasmMemory *memory)
+{
+    Loud outer("outer");
+    int value = setjmp(buffer);
+    if (value == 0)
+        dig(10);
+    std::vector<int> numbers(100, value);
+    memory->output[0] = static_cast<uint8_t>('0' + numbers[99]);
+    return 0;
+}"""
+
+
 @pytest.mark.skipif(DEFAULT != "22", reason="needs LLVM 22")
 @pytest.mark.parametrize("level", ["-O0", "-O3"])
 def test_setjmp(wrapper, tmp_path, level):
@@ -429,6 +502,41 @@ def test_setjmp(wrapper, tmp_path, level):
     wrapper.compile(tmp_path / "x.o", "--setjmp", level, "-c", text)
     wrapper.compile(tmp_path / "x.wasm", "--setjmp", tmp_path / "x.o")
     assert run(module) == (0, b"01234ac9", "")
+
+
+@pytest.mark.skipif(DEFAULT != "22", reason="needs LLVM 22")
+@pytest.mark.parametrize("level", ["-O0", "-O3"])
+def test_setjmp_in_loops_within_loops(wrapper, tmp_path, level):
+    """The outer level goes round three times; in each, the inner one jumps to itself three times
+    and then to the outer one."""
+    module = wrapper.compile(tmp_path / "x.wasm", "--setjmp", *WARNINGS, level,
+                             source(tmp_path, SETJMP_IN_LOOPS))
+    assert run(module) == (0, b"3 309", "")
+
+
+@pytest.mark.skipif(DEFAULT != "22", reason="needs LLVM 22")
+@pytest.mark.parametrize("level", ["-O0", "-O3"])
+def test_setjmp_in_cpp_runs_no_destructors(wrapper, tmp_path, level):
+    module = wrapper.compile(tmp_path / "x.wasm", "--setjmp", *WARNINGS, level,
+                             source(tmp_path, SETJMP_CPP, "function.cpp"), driver="clang++")
+    assert run(module) == (0, b"3", "INFO outer\n")
+
+
+@pytest.mark.skipif(DEFAULT != "22", reason="needs LLVM 22")
+def test_longjmp_to_a_frame_that_is_gone(wrapper, tmp_path):
+    module = wrapper.compile(tmp_path / "x.wasm", "--setjmp", source(tmp_path, """
+        #include <setjmp.h>
+        static jmp_buf buffer;
+        __attribute__((noinline)) static int fill(void) { return setjmp(buffer); }
+        int exec(struct FaasmMemory *memory)
+        {
+            memory->output[0] = 'x';
+            if (fill() == 0)
+                longjmp(buffer, 1);
+            return 0;
+        }"""))
+    code, output, log = run(module)
+    assert (code, output) == (70, b"") and "uncaught_exception" in log
 
 
 def test_setjmp_is_an_option_and_says_so(wrapper, tmp_path):
@@ -516,8 +624,7 @@ def test_cpp(prefix, tmp_path, way):
     """Only with the default LLVM: there can be one C++ library, and it wants its own compiler."""
     compiler = Compiler(DEFAULT, prefix if way == "wrapper" else None)
     text = source(tmp_path, CPP, "function.cpp")
-    module = compiler.compile(tmp_path / "x.wasm", "-fno-exceptions", *WARNINGS, text,
-                              driver="clang++")
+    module = compiler.compile(tmp_path / "x.wasm", *WARNINGS, text, driver="clang++")
     assert exports(module) == {"memory", "_start"}
     assert run(module, b"abc") == (0, b"constructed cba", "INFO destroyed\n")
     big = bytes_of(200000)
