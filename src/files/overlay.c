@@ -118,15 +118,25 @@ static int prepare_data(struct fm_overlay *overlay, struct fm_inode *inode, unsi
     return FM_FILE_WAIT;
 }
 
+/* Which links at the end of the path are followed. */
+static unsigned walk_of(const char *path, unsigned how)
+{
+    bool create = how & FM_OPEN_CREATE;
+    size_t length = strlen(path);
+    if (create && length > 0 && path[length - 1] == '/')
+        return 0;
+    bool follow = (how & FM_OPEN_FOLLOW) && !(create && (how & FM_OPEN_EXCLUSIVE));
+    return FM_WALK_SLASH_FOLLOW | (follow ? FM_WALK_FOLLOW : 0u);
+}
+
 static int overlay_open(struct fm_file *folder, const char *path, unsigned how,
                         struct fm_file **ret_file)
 {
     struct fm_overlay *overlay = handle_of(folder)->overlay;
     struct fm_place place;
-    bool exclusive = (how & FM_OPEN_CREATE) && (how & FM_OPEN_EXCLUSIVE);
-    bool follow = (how & FM_OPEN_FOLLOW) && !exclusive;
-    int failed = fm_walk(overlay, inode_of(folder), path,
-                         FM_WALK_SLASH_FOLLOW | (follow ? FM_WALK_FOLLOW : 0), &place);
+    int failed = fm_walk(overlay, inode_of(folder), path, walk_of(path, how), &place);
+    if (!failed && place.folder && place.slash && (how & FM_OPEN_CREATE))
+        failed = -EISDIR; /* whatever is there: only a file can be made */
     if (failed)
         return failed;
     struct fm_handle *handle = malloc(sizeof(*handle));
@@ -136,8 +146,8 @@ static int overlay_open(struct fm_file *folder, const char *path, unsigned how,
         failed = check_open(&place, how);
     else if (!(how & FM_OPEN_CREATE))
         failed = -ENOENT;
-    else if (place.slash || (how & FM_OPEN_FOLDER))
-        failed = place.slash ? -EISDIR : -EINVAL;
+    else if (how & FM_OPEN_FOLDER)
+        failed = -EINVAL;
     else
         failed = make_at(overlay, &place, FM_FILE_PLAIN, NULL, &place.inode);
     if (!failed && place.inode->type == FM_FILE_PLAIN)
@@ -458,12 +468,12 @@ static int overlay_link(struct fm_file *from_folder, const char *from, struct fm
         failed = walk_to(to_folder, to, &place);
     if (failed)
         return failed;
-    if (inode->type == FM_FILE_FOLDER)
-        return -EPERM;
     if (place.inode)
         return -EEXIST;
     if (place.slash)
         return -ENOENT;
+    if (inode->type == FM_FILE_FOLDER)
+        return -EPERM;
     failed = fm_folder_add(overlay, place.folder, place.text, place.text_length, inode);
     if (!failed)
         inode->changed_ns = place.folder->changed_ns;
@@ -509,6 +519,8 @@ static int check_rename(struct fm_overlay *overlay, const struct fm_place *from,
         return -ENAMETOOLONG;
     if (!to->inode)
         return to->folder->names == 0 ? -ENOENT : 0;
+    if (to->inode == from->inode)
+        return 0;
     failed = check_replace(overlay, from->inode, to->inode);
     return failed ? failed : fm_folder_complete(overlay, to->folder);
 }
@@ -525,12 +537,10 @@ static int overlay_rename(struct fm_file *from_folder, const char *from_path,
     int failed = walk_to(from_folder, from_path, &from);
     if (!failed)
         failed = walk_to(to_folder, to_path, &to);
-    if (!failed && from.inode && from.inode == to.inode && from.folder && to.folder)
-        return 0; /* two names of one file: both stay, as POSIX has it */
     if (!failed)
         failed = check_rename(overlay, &from, &to);
-    if (failed)
-        return failed;
+    if (failed || from.inode == to.inode)
+        return failed; /* two names of one file: both stay, as POSIX has it */
     if (to.name)
         fm_folder_replace(overlay, to.folder, to.name, from.inode);
     else
