@@ -186,8 +186,7 @@ static int host_open(struct fm_file *folder, const char *path, unsigned how,
         {FM_OPEN_TRUNCATE, O_TRUNC},
         {FM_OPEN_FOLDER, O_DIRECTORY},
     };
-    if ((how & FM_OPEN_TRUNCATE && !(how & FM_OPEN_WRITE)) ||
-        (how & FM_OPEN_CREATE && how & FM_OPEN_FOLDER))
+    if (how & FM_OPEN_CREATE && how & FM_OPEN_FOLDER)
         return -EINVAL;
     int flags = how & FM_OPEN_WRITE ? how & FM_OPEN_READ ? O_RDWR : O_WRONLY : O_RDONLY;
     for (size_t i = 0; i < FM_ARRAY_LENGTH(flags_of); i++)

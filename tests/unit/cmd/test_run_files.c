@@ -192,7 +192,8 @@ static void opening(void **state)
         {"dangling", CREATE | FM_OPEN_EXCLUSIVE | FOLLOW, -EEXIST},
         {"newer/", CREATE, -EISDIR},
         {"newer", CREATE | FOLDER, -EINVAL},
-        {"plain", READ | FM_OPEN_TRUNCATE, -EINVAL},
+        {"sub", FM_OPEN_TRUNCATE, -EISDIR},
+        {"sub", CREATE, -EISDIR},
         {"to_plain", READ, -ELOOP},
         {"to_plain", READ | FOLLOW, 0},
         {"to_sub", FOLDER, -ELOOP},
@@ -225,6 +226,8 @@ static void opening(void **state)
     assert_int_equal(file->type, FM_FILE_PLAIN);
     assert_true(holds("inside/plain", ""));
     file->ops->close(file);
+    assert_int_equal(open_result("sub/deep/bottom", FM_OPEN_TRUNCATE), 0);
+    assert_true(holds("inside/sub/deep/bottom", ""));
 }
 
 static void long_paths(void **state)
