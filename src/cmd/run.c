@@ -20,13 +20,20 @@
 #include "call/call.h"
 #include "cmd/cmd.h"
 #include "cmd/run_files.h"
+#include "cmd/run_tree.h"
 #include "engine/engine.h"
 #include "engine/module.h"
+#include "files/content.h"
+#include "files/tree.h"
 #include "guest/guest.h"
 
 #define VERB "run"
 #define ENV_MAX 1024 /* --env options */
 #define DIR_MAX 64   /* --dir options */
+
+/* Of the files that the module has opened; see files/content.h. */
+#define CONTENTS_BYTES (256 * FM_MIB)
+#define CONTENTS_FILES 1000
 
 struct run {
     const char *path;
@@ -42,6 +49,9 @@ struct run {
     const char *dirs[DIR_MAX]; /* of this machine; preopens[i] is what the module sees of it */
     struct fm_preopen preopens[DIR_MAX];
     size_t dirs_count;
+    const char *files; /* NULL, or the folder that the module sees as its user's files */
+    struct fm_contents *contents;
+    struct fm_node *tree;
 
     struct fm_engine *engine;
     struct fm_module *module;
@@ -185,8 +195,21 @@ static int make_version(struct run *run, struct fm_error *error)
     return failed;
 }
 
-static int open_dirs(struct run *run, struct fm_error *error)
+static int open_files(struct run *run, struct fm_error *error)
 {
+    if (run->files) {
+        const struct fm_contents_config config = {.bytes_max = CONTENTS_BYTES,
+                                                  .files_max = CONTENTS_FILES};
+        if (fm_contents_new(&config, &run->contents) != 0)
+            return fm_error_set(error, FM_ERR_NOMEM, "out of memory");
+        uint64_t left_out = 0;
+        int failed = fm_run_tree_read(run->files, run->contents, &run->tree, &left_out, error);
+        if (failed)
+            return failed;
+        if (left_out > 0)
+            (void)fprintf(stderr, "faasm: %s: '%s': left out what are no plain files (%llu)\n",
+                          VERB, run->files, (unsigned long long)left_out);
+    }
     for (size_t i = 0; i < run->dirs_count; i++) {
         int failed = fm_run_files_open(run->dirs[i], &run->preopens[i].folder, error);
         if (failed)
@@ -202,6 +225,7 @@ static int make_call(struct run *run, struct fm_error *error)
     struct fm_call *call = run->call;
     call->owner = run;
     call->io = &io_streamed;
+    call->files = run->tree;
     call->preopens = run->dirs_count > 0 ? run->preopens : NULL;
     call->preopens_count = run->dirs_count;
     if (run->version->facts.abi != FM_ABI_WASI) {
@@ -280,6 +304,10 @@ static int execute(struct run *run, struct fm_error *error)
             continue;
         struct fm_guest_wait wait;
         fm_guest_wait(run->guest, &wait);
+        if (wait.content) {
+            fm_guest_content_loaded(run->guest, fm_content_load(wait.content));
+            continue;
+        }
         if (call->deadline_ns < wait.until_ns) {
             sleep_until(call->deadline_ns);
             fm_call_fail(call, FM_ERR_DEADLINE, NULL);
@@ -329,6 +357,9 @@ static void run_done(struct run *run)
         if (folder)
             folder->ops->close(folder);
     }
+    fm_node_release(run->tree);
+    if (run->contents)
+        fm_contents_free(run->contents);
     fm_buffer_done(&run->input);
     fm_version_free(run->version);
     fm_module_free(run->module);
@@ -406,6 +437,7 @@ static int parse(struct run *run, int argc, char **argv)
     static const struct option options[] = {
         {"dir", required_argument, NULL, 'd'},
         {"env", required_argument, NULL, 'e'},
+        {"files", required_argument, NULL, 'f'},
         {"limit", required_argument, NULL, 'l'},
         {NULL, 0, NULL, 0},
     };
@@ -425,6 +457,11 @@ static int parse(struct run *run, int argc, char **argv)
         case 'e':
             failed = parse_env(run, optarg);
             break;
+        case 'f':
+            if (run->files)
+                failed = fm_cmd_usage(VERB, "more than one --files");
+            run->files = optarg;
+            break;
         case 'l':
             failed = parse_limit(run, optarg);
             break;
@@ -434,6 +471,8 @@ static int parse(struct run *run, int argc, char **argv)
         if (failed)
             return failed;
     }
+    if (run->files && run->dirs_count > 0)
+        return fm_cmd_usage(VERB, "either --dir or --files");
     if (optind == argc)
         return fm_cmd_usage(VERB, "which module?");
     run->path = argv[optind];
@@ -453,7 +492,7 @@ static int run_verb(int argc, char **argv)
     fm_engine_config_init(&config, false);
     config.memory_bytes_max = run.limits.memory_bytes;
     struct fm_error error = {0};
-    int failed = open_dirs(&run, &error);
+    int failed = open_files(&run, &error);
     if (!failed)
         failed = fm_engine_new(&config, &run.engine, &error);
     if (!failed)
@@ -481,16 +520,16 @@ const struct fm_verb fm_verb_run = {
         "standard\n"
         "output its output, standard error its log; the exit code is the module's own.\n"
         "\n"
-        "  --dir HOST[::GUEST] a folder that the module may read and write, by its name here or\n"
+        "  --dir HOST[::GUEST] a folder that the module may also write, by its name here or\n"
         "                      as GUEST (may be given several times)\n"
+        "  --files HOST        a folder that the module finds as /, as a user's files are on the\n"
+        "                      server: what it writes stays in memory, and is gone at its end\n"
         "  --env NAME=VALUE    an environment variable (may be given several times)\n"
         "  --limit NAME=VALUE  a limit: memory_bytes, file_bytes (64MiB if not given),\n"
         "                      input_bytes (1GiB), chain_fanout (1000), cpu_ms, wall_ms,\n"
         "                      output_bytes (none)\n"
         "\n"
-        "Without --dir the module finds an empty folder, as the server gives it: what it writes "
-        "is\n"
-        "kept in memory, and gone at its end.\n"
+        "Without --dir and --files the module finds an empty folder, as on the server.\n"
         "\n"
         "FILE may also be in the text format. Calls that the function chains or starts are not\n"
         "run.\n",
