@@ -226,7 +226,7 @@ static int make_call(struct run *run, struct fm_error *error)
     call->owner = run;
     call->io = &io_streamed;
     call->files = run->tree;
-    call->preopens = run->dirs_count > 0 ? run->preopens : NULL;
+    call->preopens = run->files ? NULL : run->preopens; /* perhaps none */
     call->preopens_count = run->dirs_count;
     if (run->version->facts.abi != FM_ABI_WASI) {
         call->io = &io_whole;
@@ -529,7 +529,7 @@ const struct fm_verb fm_verb_run = {
         "                      input_bytes (1GiB), chain_fanout (1000), cpu_ms, wall_ms,\n"
         "                      output_bytes (none)\n"
         "\n"
-        "Without --dir and --files the module finds an empty folder, as on the server.\n"
+        "Without --dir and --files the module finds no folder at all.\n"
         "\n"
         "FILE may also be in the text format. Calls that the function chains or starts are not\n"
         "run.\n",
