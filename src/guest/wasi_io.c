@@ -63,6 +63,13 @@ static uint32_t write_stream(const struct fm_iovecs *iovecs, enum fm_stream stre
 
 /* --- files ------------------------------------------------------------------------------------ */
 
+/* How much of a buffer is moved, after `total` bytes of the same call. */
+static size_t part_of(const struct fm_iovecs *iovecs, const struct fm_iovec *iovec, uint32_t total)
+{
+    uint64_t most = fm_sandbox_memory_bytes(iovecs->guest->sandbox);
+    return (size_t)fm_min_u64(iovec->bytes, most - fm_min_u64(total, most));
+}
+
 static uint32_t read_file(const struct fm_iovecs *iovecs, struct fm_file *file, uint64_t offset,
                           uint32_t *ret_total)
 {
@@ -70,7 +77,8 @@ static uint32_t read_file(const struct fm_iovecs *iovecs, struct fm_file *file, 
         struct fm_iovec iovec;
         if (!fm_iovecs_at(iovecs, i, &iovec))
             return FM_WASI_FAULT;
-        int64_t got = file->ops->read(file, offset + *ret_total, iovec.data, iovec.bytes);
+        size_t part = part_of(iovecs, &iovec, *ret_total);
+        int64_t got = file->ops->read(file, offset + *ret_total, iovec.data, part);
         if (got < 0 && *ret_total == 0)
             return fm_wasi_errno(got);
         if (got > 0)
@@ -89,7 +97,8 @@ static uint32_t write_file(const struct fm_iovecs *iovecs, struct fm_file *file,
         if (!fm_iovecs_at(iovecs, i, &iovec))
             return FM_WASI_FAULT;
         uint64_t at = offset == FM_FILE_APPEND ? offset : offset + *ret_total;
-        int64_t put = file->ops->write(file, at, iovec.data, iovec.bytes);
+        size_t part = part_of(iovecs, &iovec, *ret_total);
+        int64_t put = file->ops->write(file, at, iovec.data, part);
         if (put < 0 && *ret_total == 0)
             return fm_wasi_errno(put);
         if (put > 0)

@@ -392,6 +392,14 @@ static void data(void)
     IS(SPIPE, fd_pread(0, in, 1, 0, &word));
     IS(SPIPE, fd_pwrite(1, in, 1, 0, &word));
 
+    /* Buffers over one another are no way to make one call last. */
+    static char page[65536];
+    static struct buffer many[1024];
+    for (int i = 0; i < 1024; i++)
+        many[i] = (struct buffer){page, sizeof(page)};
+    IS(OK, fd_filestat_set_size(fd, (L)1 << 40));
+    IS(OK, fd_pread(fd, many, 1024, 100, &word));
+    IS(__builtin_wasm_memory_size(0) * sizeof(page), word);
     IS(OK, fd_filestat_set_size(fd, 3));
     IS(INVAL, fd_filestat_set_size(fd, -1) == FBIG ? INVAL : fd_filestat_set_size(fd, -1));
     IS(OK, fd_filestat_get(fd, out));

@@ -477,7 +477,7 @@ static void listing(void **state)
     (void)state;
     struct fm_overlay *overlay = fresh(NULL, FM_MIB);
     struct fm_file *top = fm_overlay_root(overlay);
-    char name[8];
+    char name[16];
     for (int i = 0; i < 9; i++) {
         (void)snprintf(name, sizeof(name), "f%d", i);
         put(top, name, "");
