@@ -17,13 +17,16 @@
 
 #include "base/limits.h"
 #include "cmd/run_files.h"
+#include "files/content.h"
 #include "files/overlay.h"
+#include "files/tree.h"
 
 #define OPERATIONS 600
 #define OPENS_MAX 4
 
 struct system {
     struct fm_file *top;
+    struct fm_overlay *overlay;       /* NULL: a folder of the machine */
     struct fm_file *files[OPENS_MAX]; /* plain files that are open */
     bool written[OPENS_MAX];          /* they are open for writing */
     struct fm_file *folder;           /* a folder that is open */
@@ -127,11 +130,25 @@ static void close_file(struct fm_file **file)
     *file = NULL;
 }
 
-static int open_into(struct fm_file *folder, const struct operation *operation, unsigned how,
-                     struct fm_file **file)
+/* What is to be loaded first is loaded. */
+static int open_loaded(struct system *system, struct fm_file *folder, const char *path,
+                       unsigned how, struct fm_file **ret_file)
+{
+    int failed = folder->ops->open(folder, path, how, ret_file);
+    if (failed != FM_FILE_WAIT)
+        return failed;
+    struct fm_content *content = fm_overlay_awaited(system->overlay);
+    assert_int_equal(fm_content_load(content), 0);
+    failed = folder->ops->open(folder, path, how, ret_file);
+    fm_content_unpin(content);
+    return failed;
+}
+
+static int open_into(struct system *system, struct fm_file *folder,
+                     const struct operation *operation, unsigned how, struct fm_file **file)
 {
     struct fm_file *opened = NULL;
-    int failed = folder->ops->open(folder, operation->path, how, &opened);
+    int failed = open_loaded(system, folder, operation->path, how, &opened);
     if (failed)
         return failed;
     enum fm_file_type type = opened->type;
@@ -151,13 +168,14 @@ static void perform(struct system *system, const struct operation *o, struct res
     *result = (struct result){0};
     switch (o->what) {
     case OPEN:
-        result->number = open_into(from, o, o->how, &system->files[o->slot]);
+        result->number = open_into(system, from, o, o->how, &system->files[o->slot]);
         if (result->number > 0)
             system->written[o->slot] = o->how & FM_OPEN_WRITE;
         break;
     case OPEN_FOLDER:
-        result->number = open_into(
-            from, o, FM_OPEN_READ | FM_OPEN_FOLDER | (o->how & FM_OPEN_FOLLOW), &system->folder);
+        result->number =
+            open_into(system, from, o, FM_OPEN_READ | FM_OPEN_FOLDER | (o->how & FM_OPEN_FOLLOW),
+                      &system->folder);
         break;
     case CLOSE:
         close_file(&system->files[o->slot]);
@@ -254,11 +272,40 @@ static void compare_names(struct fm_file *one, struct fm_file *other, uint64_t s
     }
 }
 
-static void run_seed(uint64_t seed)
+/* What is there at first, in both: below the overlay it is the tree's. */
+static void furnish(const char *folder, struct fm_contents *contents, struct fm_node **tree)
+{
+    static const char *const paths[] = {"a", "b/c", "b/d", "c/a/b", "c/a/d", "d"};
+    char command[160];
+    (void)snprintf(command, sizeof(command), "mkdir -p %s/b %s/c/a", folder, folder);
+    assert_int_equal(system(command), 0);
+    for (size_t i = 0; i < FM_ARRAY_LENGTH(paths); i++) {
+        char path[64];
+        struct fm_content *content = NULL;
+        struct fm_node *next = NULL;
+        (void)snprintf(path, sizeof(path), "%s/%s", folder, paths[i]);
+        FILE *out = fopen(path, "w");
+        assert_non_null(out);
+        for (size_t line = 0; line < i * 100; line++)
+            assert_true(fprintf(out, "line %zu of %zu\n", line, i) > 0);
+        long bytes = ftell(out);
+        assert_int_equal(fclose(out), 0);
+        assert_int_equal(fm_content_new(contents, path, (uint64_t)bytes, &content), 0);
+        assert_int_equal(fm_tree_put(*tree, paths[i], 1, content, &next), 0);
+        fm_content_release(content);
+        fm_node_release(*tree);
+        *tree = next;
+    }
+}
+
+static void run_seed(uint64_t seed, bool furnished)
 {
     char folder[] = "/tmp/faasm-systems-XXXXXX";
-    char command[64];
-    static const struct fm_overlay_config config = {.bytes_max = FM_GIB};
+    char below[] = "/tmp/faasm-below-XXXXXX";
+    char command[96];
+    const struct fm_contents_config contents_config = {.bytes_max = FM_MIB, .files_max = 10};
+    struct fm_overlay_config config = {.bytes_max = FM_GIB};
+    struct fm_contents *contents = NULL;
     struct fm_overlay *overlay = NULL;
     struct system one = {0};
     struct system other = {0};
@@ -267,7 +314,17 @@ static void run_seed(uint64_t seed)
     static struct result theirs;
     chance_state = seed;
     assert_non_null(mkdtemp(folder));
+    assert_non_null(mkdtemp(below));
+    assert_int_equal(fm_contents_new(&contents_config, &contents), 0);
+    assert_int_equal(fm_node_folder_new(1, &config.tree), 0);
+    if (furnished) {
+        furnish(below, contents, &config.tree);
+        (void)snprintf(command, sizeof(command), "cp -r %s/. %s", below, folder);
+        assert_int_equal(system(command), 0);
+    }
     assert_int_equal(fm_overlay_new(&config, &overlay), 0);
+    fm_node_release(config.tree);
+    one.overlay = overlay;
     one.top = fm_overlay_root(overlay);
     assert_int_equal(fm_run_files_open(folder, &other.top, &error), 0);
     for (int step = 0; step < OPERATIONS; step++) {
@@ -287,25 +344,38 @@ static void run_seed(uint64_t seed)
     close_file(&other.folder);
     close_file(&other.top);
     fm_overlay_free(overlay);
-    (void)snprintf(command, sizeof(command), "rm -r %s", folder);
+    fm_contents_free(contents);
+    (void)snprintf(command, sizeof(command), "rm -r %s %s", folder, below);
     assert_int_equal(system(command), 0);
+}
+
+static void run_seeds(bool furnished)
+{
+    const char *given = getenv("FAASM_SEED");
+    const char *rounds = getenv("FAASM_ROUNDS");
+    uint64_t first = given ? strtoull(given, NULL, 10) : 1;
+    uint64_t count = given ? 1 : rounds ? strtoull(rounds, NULL, 10) : 40;
+    for (uint64_t seed = first; seed < first + count; seed++)
+        run_seed(seed, furnished);
 }
 
 static void the_same_comes_out(void **state)
 {
     (void)state;
-    const char *given = getenv("FAASM_SEED");
-    const char *rounds = getenv("FAASM_ROUNDS");
-    uint64_t first = given ? strtoull(given, NULL, 10) : 1;
-    uint64_t count = given ? 1 : rounds ? strtoull(rounds, NULL, 10) : 60;
-    for (uint64_t seed = first; seed < first + count; seed++)
-        run_seed(seed);
+    run_seeds(false);
+}
+
+static void the_same_comes_out_over_a_tree(void **state)
+{
+    (void)state;
+    run_seeds(true);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_same_comes_out),
+        cmocka_unit_test(the_same_comes_out_over_a_tree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
