@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "base/limits.h"
 #include "base/units.h"
 
 /* clang-format off */
@@ -15,7 +16,9 @@
     X(queue_length,   NONE,  10000,   0,   1000000,         "calls that wait for their first turn; and, apart, asynchronous ones that have not ended") \
     X(requests_per_s, NONE,  0,       0,   1000000,         "calls that begin in a second; 0: no bound") \
     X(cpu_percent,    NONE,  0,       0,   25600,           "CPU time, in percent of one core; 0: no bound") \
-    X(memory_bytes,   BYTES, 0,       0,   1024 * FM_GIB,   "linear memory of all its calls; 0: no bound")
+    X(memory_bytes,   BYTES, 0,       0,   1024 * FM_GIB,   "linear memory of all its calls; 0: no bound") \
+    X(files_bytes,    BYTES, FM_GIB,  0,   1024 * FM_GIB,   "its files")                                \
+    X(files_count,    NONE,  10000,   0,   FM_TREE_FILES_MAX, "its files and their folders")
 /* clang-format on */
 
 struct fm_quotas {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "base/limits.h"
 
 /* Sorted by byte values. */
 struct fm_names {
@@ -16,7 +17,9 @@ FM_MUST_CHECK int fm_tree_list(int folder, bool (*wanted)(const char *name), str
                                struct fm_error *error);
 void fm_names_done(struct fm_names *names); /* stays usable */
 
-#define FM_TREE_DEPTH_MAX 4 /* folders inside one another, below the one that is given */
+/* Folders inside one another, below the one that is given: a user's files, with their own folder.
+ */
+#define FM_TREE_DEPTH_MAX (FM_FILE_DEPTH_MAX + 2)
 
 /* Deletes what is in the folder; links are deleted, not followed.  On failure some of it is left:
  * FM_ERR_BUSY, FM_ERR_NOMEM, FM_ERR_IO (also for a tree that is deeper than any of ours).  That may

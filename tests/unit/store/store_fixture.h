@@ -51,7 +51,7 @@ static inline int fixture_teardown(void **state)
     int data = openat(root, "data", O_RDONLY | O_DIRECTORY);
     if (data >= 0) {
         for (const char *const *name =
-                 (const char *const[]){"functions", "incoming", "trash", "users", NULL};
+                 (const char *const[]){"functions", "incoming", "trash", "users", "files", NULL};
              *name; name++)
             (void)fm_tree_remove(data, *name, &error);
         (void)close(data);
