@@ -75,7 +75,9 @@ const struct fm_limit_row *fm_limit_row_find(const char *name); /* NULL: no such
 #define FM_FILE_DEPTH_MAX 64        /* folders inside one another */
 #define FM_FILE_LINKS_MAX 32        /* symbolic links followed for one path */
 #define FM_OVERLAY_FILES_MAX 100000 /* files and folders that one call has touched */
-#define FM_TREE_FILES_MAX 100000    /* files of one user */
+#define FM_TREE_FILES_MAX 100000    /* files of one user, and their folders */
+#define FM_TREES_NAMES_MAX 1000000  /* the same of all users whose trees are in memory */
+#define FM_FILES_LIST_MAX 1000      /* names on a page of a list */
 
 /* Asynchronous calls (queue/queue.h). */
 #define FM_QUEUE_CRASH_ATTEMPTS 3                  /* when the server ends under them: at least */

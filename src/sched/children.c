@@ -210,7 +210,7 @@ static void child_over(struct child *child, const struct fm_sched_chains *chains
     if (set->parent) {
         struct fm_task *parent = set->parent->task;
         bool awaited = child->seen.awaited > 0 && child->seen.awaited == set->parent->waits;
-        if (awaited && parent->place == FM_TASK_PARKED)
+        if (awaited && parent->place == FM_TASK_PARKED && !parent->read)
             fm_task_wake(parent);
     } else if (set->running == 0 && !fm_list_linked(&set->orphan)) {
         set_free(set);

@@ -47,6 +47,9 @@ static void apply(struct fm_sched *sched, const struct fm_news *news)
     case FM_NEWS_USER:
         fm_user_changed(sched, news->user);
         return;
+    case FM_NEWS_FILES:
+        fm_user_files_changed(sched, news->user);
+        return;
     }
 }
 

@@ -14,6 +14,7 @@ enum fm_news_kind {
     FM_NEWS_REMOVE,  /* of user and function */
     FM_NEWS_EVICT,   /* of `code`; one hold per worker travels with it */
     FM_NEWS_USER,    /* the quotas of `user` have changed */
+    FM_NEWS_FILES,   /* the files of `user` have changed */
 };
 
 struct fm_news; /* opaque */

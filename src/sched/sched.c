@@ -2,7 +2,8 @@
  *
  *      submit -- refused? --> DONE (BUSY, QUOTA), or BLOCKED until there is a unit  (door.c)
  *         |
- *         +-- module not here --> LOADING --+
+ *         +-- module, or its user's --------+
+ *         |   files, not here: LOADING      |
  *         |                                 v
  *         +-- busy, or not its turn -----> READY --> INSIDE --> DONE
  *         |                                 ^          | |
@@ -32,6 +33,7 @@
 #include "guest/guest.h"
 #include "sched/children.h"
 #include "sched/door.h"
+#include "sched/reads.h"
 #include "sched/sched_private.h"
 
 #define FREE_TASKS_MAX 256 /* kept for reuse */
@@ -213,6 +215,7 @@ static void on_task_time(struct fm_timer *timer)
         cancel_here(task, FM_ERR_DEADLINE);
         return;
     }
+    FM_ASSERT(!task->read); /* then the timer is the deadline's */
     fm_task_wake(task);
 }
 
@@ -290,6 +293,7 @@ static void drop_guest(struct fm_task *task)
 {
     if (!task->guest)
         return;
+    fm_reads_leave(task);
     task->guest = fm_guest_free(task->guest);
     fm_trimmer_give(&task->sched->trimmer);
     (void)!fm_quotas_memory_set(task->user, &task->memory_bytes, 0); /* less is always within */
@@ -328,8 +332,11 @@ void fm_task_park(struct fm_task *task)
     fm_call_set_state(call, FM_CALL_PARKED, 0);
     task->place = FM_TASK_PARKED;
     sched->counts.parked++;
-    if (!arm(task, fm_min_u64(wait.until_ns, call->deadline_ns)))
+    uint64_t until_ns = wait.content ? UINT64_MAX : wait.until_ns;
+    if (!arm(task, fm_min_u64(until_ns, call->deadline_ns)))
         cancel_here(task, FM_ERR_NOMEM);
+    else if (wait.content)
+        fm_reads_start(task, wait.content);
 }
 
 static bool at_home(const struct fm_task *task)
@@ -448,6 +455,16 @@ void fm_task_refuse(struct fm_task *task, int error, const char *limit, const ch
     fm_task_finish(task);
 }
 
+/* The task is in the list of those that wait for the same. */
+static void wait_while_loading(struct fm_task *task)
+{
+    if (task->call->state != FM_CALL_QUEUED)
+        fm_call_set_state(task->call, FM_CALL_QUEUED, 0);
+    task->place = FM_TASK_LOADING;
+    if (!arm(task, task->call->deadline_ns))
+        fm_sched_cancel(task->sched, task->call, FM_ERR_NOMEM);
+}
+
 /* Puts the task behind its module, or ends it if that cannot be loaded now. */
 static void wait_for_module(struct fm_task *task)
 {
@@ -459,17 +476,24 @@ static void wait_for_module(struct fm_task *task)
         return;
     }
     if (slot->module) { /* another worker had it */
-        wait_in_queue(task);
+        fm_task_proceed(task, false);
         return;
     }
     task->call->cold = true;
     task->sched->counts.cold++;
-    if (task->call->state != FM_CALL_QUEUED)
-        fm_call_set_state(task->call, FM_CALL_QUEUED, 0);
-    task->place = FM_TASK_LOADING;
     fm_list_push_back(&slot->waiting, &task->link);
-    if (!arm(task, task->call->deadline_ns))
-        fm_sched_cancel(task->sched, task->call, FM_ERR_NOMEM);
+    wait_while_loading(task);
+}
+
+/* The same behind its user's files. */
+static void wait_for_files(struct fm_task *task)
+{
+    if (!fm_door_wait(task))
+        return; /* refused */
+    if (fm_roots_wait(task) != 0)
+        fm_task_refuse(task, FM_ERR_BUSY, "", "too many files are being read");
+    else
+        wait_while_loading(task);
 }
 
 void fm_task_proceed(struct fm_task *task, bool may_run)
@@ -477,6 +501,8 @@ void fm_task_proceed(struct fm_task *task, bool may_run)
     struct fm_sched *sched = task->sched;
     if (!task->slot->module) {
         wait_for_module(task);
+    } else if (!fm_roots_take(task)) {
+        wait_for_files(task);
     } else if (may_run && task->level == 0 && fm_runqueue_empty(&sched->queue) &&
                sched->pass_guest_ns < FM_SLICE_NS &&
                (fm_sched_lanes(sched) & FM_LANE_BIT(fm_task_lane(task))) &&
@@ -509,7 +535,7 @@ static void on_slot_loaded(struct fm_slot *slot, const struct fm_error *error)
         struct fm_task *task = task_at(link);
         task->place = FM_TASK_NOWHERE;
         if (!error) {
-            wait_in_queue(task);
+            fm_task_proceed(task, false);
             continue;
         }
         fm_call_fail(task->call, FM_ERR_INTERNAL, error->text);
@@ -532,6 +558,7 @@ static void finish(struct fm_task *task, uint64_t now_ns)
     disarm(task);
     task->place = FM_TASK_NOWHERE;
     give_sandbox(task);
+    fm_roots_give(task);
     fm_call_set_state(call, FM_CALL_DONE, now_ns);
     fm_door_leave(task);
     struct fm_function *function = task->slot->function;

@@ -49,6 +49,8 @@ struct fm_sched_config {
     struct fm_modules *modules;     /* shared by all workers */
     struct fm_ticker *ticker;       /* the same */
     struct fm_engine *engine;       /* the same; NULL: its call stacks are not trimmed */
+    struct fm_user_trees *trees;    /* the same; NULL: calls see no files */
+    struct fm_pool *pool;           /* the same; reads these; NULL where there are none */
     struct fm_users *users;         /* the same; NULL: the worker is alone and has its own */
     struct fm_peers *peers;         /* the same: balance.h; NULL: calls stay where they are made */
     struct fm_recent *recent;       /* of this worker; NULL: nothing is remembered */

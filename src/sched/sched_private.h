@@ -17,6 +17,7 @@
 
 struct fm_children;
 struct fm_guest;
+struct fm_read;
 
 #define FM_SLICE_MIN_NS (FM_SLICE_NS / 2) /* guest time of a turn, and of a slice that yields */
 
@@ -24,7 +25,7 @@ enum fm_task_place {
     FM_TASK_NOWHERE, /* not submitted, or finished */
     FM_TASK_BLOCKED, /* waits for a unit of concurrency: blocked.h */
     FM_TASK_READY,   /* in the run queue */
-    FM_TASK_LOADING, /* in slot->waiting */
+    FM_TASK_LOADING, /* in slot->waiting, or in user->roots.waiting */
     FM_TASK_CROWDED, /* a child that waits for a sandbox: children.c */
     FM_TASK_INSIDE,  /* its guest has the thread */
     FM_TASK_PARKED,  /* only its timer, or a waker, knows it */
@@ -47,6 +48,7 @@ struct fm_task {
     unsigned holds;        /* fm_holds */
     enum fm_units missing; /* while it is BLOCKED */
     uint32_t level;        /* calls that wait for this one, one above the other; 0: not a child */
+    struct fm_read *read;  /* its guest waits for that; NULL: for nothing like it */
     struct fm_children *children; /* that it has started; NULL: none.  Its home's alone */
     uint64_t memory_bytes;        /* of its guest, as its user was charged for it */
     bool sandbox;  /* holds one of its home's sandboxes, with a guest in it or not yet */

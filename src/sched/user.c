@@ -36,6 +36,7 @@ static struct fm_user *make(struct fm_sched *sched, const char *name, size_t nam
     fm_account_quotas(account,
                       &quotas); /* later changes come as news, to a user that is in the map */
     fm_quotas_init(user, &quotas);
+    fm_roots_init(user);
     atomic_store_explicit(&account->share.turns[sched->config.worker], &user->turns,
                           memory_order_release);
     return user;
@@ -67,6 +68,7 @@ void fm_user_free_all(struct fm_sched *sched)
         struct fm_user *user = FM_CONTAINER_OF(node, struct fm_user, node);
         fm_map_remove(&sched->users, node);
         fm_quotas_done(user);
+        fm_roots_done(user);
         forget(sched, user);
     }
     fm_map_done(&sched->users);
@@ -80,6 +82,13 @@ void fm_user_changed(struct fm_sched *sched, const char *name)
     struct fm_quotas quotas;
     fm_account_quotas(user->account, &quotas);
     fm_quotas_changed(user, &quotas);
+}
+
+void fm_user_files_changed(struct fm_sched *sched, const char *name)
+{
+    struct fm_user *user = find(sched, name, strlen(name));
+    if (user)
+        fm_roots_forget(user);
 }
 
 void fm_user_use_add(const struct fm_user *user, struct fm_use *sum)

@@ -4,6 +4,7 @@
 
 #include "loop/loop.h"
 #include "loop/mailbox.h"
+#include "sched/roots.h"
 #include "sched/users.h"
 
 struct fm_function;
@@ -39,6 +40,8 @@ struct fm_user {
     int64_t memory_keep;    /* bytes that stay here when they are not used */
     uint64_t memory_wanted; /* by the first of the new calls, which are held; 0: they are not */
 
+    struct fm_roots roots; /* its files, for the next call */
+
     struct fm_list blocked;       /* calls that wait for a unit of concurrency: task.link */
     struct fm_list blocked_slots; /* fm_slot.blocked_link: functions with calls that do */
     bool admitting;               /* blocked.c is at it */
@@ -68,6 +71,9 @@ static inline struct fm_user *fm_user_of(struct fm_turns *turns)
 
 /* News: the quotas are others now. */
 void fm_user_changed(struct fm_sched *sched, const char *name);
+
+/* The same of its files: nothing of the old ones is kept in memory, or on disk, for its sake. */
+void fm_user_files_changed(struct fm_sched *sched, const char *name);
 
 /* --- counts ----------------------------------------------------------------------------------- */
 
