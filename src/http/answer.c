@@ -8,9 +8,12 @@
 #include "http/answer.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "http/routes.h"
+
+#define STREAM_BLOCK_BYTES (32 * FM_KIB) /* of a stream, that the library holds */
 
 static void make(struct fm_request *request, unsigned status, const char *type, void *data,
                  size_t bytes)
@@ -32,6 +35,17 @@ void fm_answer_bytes(struct fm_request *request, unsigned status, const char *ty
                      size_t bytes)
 {
     make(request, status, type, data, bytes);
+}
+
+void fm_answer_stream(struct fm_request *request, unsigned status, const char *type, uint64_t bytes,
+                      MHD_ContentReaderCallback read, void *data)
+{
+    FM_ASSERT(!request->response);
+    request->response =
+        MHD_create_response_from_callback(bytes, STREAM_BLOCK_BYTES, read, data, NULL);
+    request->status = status;
+    request->answer_bytes = bytes;
+    fm_answer_header(request, MHD_HTTP_HEADER_CONTENT_TYPE, type);
 }
 
 void fm_answer_text(struct fm_request *request, unsigned status, const char *type, int failed)
@@ -72,10 +86,12 @@ static void log_problem(const struct fm_request *request, const struct fm_proble
     if (error != FM_ERR_INTERNAL && error != FM_ERR_IO && error != FM_ERR_STORAGE_FULL)
         return;
     const struct fm_target *target = &request->target;
-    bool named = target->segments[0].text[0] == 'f'; /* /f/..., /fa/... */
+    const char *first = target->segments[0].text;
+    bool function = strcmp(first, "f") == 0 || strcmp(first, "fa") == 0;
+    bool named = function || strcmp(first, "files") == 0;
     fm_log(FM_LOG_ERROR, "request_failed", "code", fm_err_code(error), "user",
            named && target->count > 1 ? target->segments[1].text : "", "function",
-           named && target->count > 2 ? target->segments[2].text : "", "detail",
+           function && target->count > 2 ? target->segments[2].text : "", "detail",
            problem->detail ? problem->detail : fm_err_meaning(error), NULL);
 }
 
@@ -100,6 +116,7 @@ void fm_answer_error(struct fm_request *request, const struct fm_error *error)
         .error = error->code,
         .status = (int)request->status, /* 0, but for the few whose status is not the table's */
         .detail = error->text,
+        .quota = request->quota,
     };
     fm_answer_problem(request, &problem);
 }

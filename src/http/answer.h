@@ -17,6 +17,10 @@ void fm_answer_empty(struct fm_request *request, unsigned status);
 void fm_answer_bytes(struct fm_request *request, unsigned status, const char *type, uint8_t *data,
                      size_t bytes);
 
+/* `bytes` of them, that `read` gives when it is asked: an MHD_ContentReaderCallback with `data`. */
+void fm_answer_stream(struct fm_request *request, unsigned status, const char *type, uint64_t bytes,
+                      MHD_ContentReaderCallback read, void *data);
+
 /* What was written to request->text; `failed` is how that went. */
 void fm_answer_text(struct fm_request *request, unsigned status, const char *type, int failed);
 

@@ -17,6 +17,7 @@ struct fm_pool;
 struct fm_queue;
 struct fm_sched;
 struct fm_under_way;
+struct fm_user_trees;
 struct fm_users;
 
 struct fm_http_config {
@@ -29,10 +30,12 @@ struct fm_http_config {
     struct fm_functions *functions;
     struct fm_deployer *deployer;
     struct fm_users *users;
-    struct fm_pool *pool; /* for writing uploads */
+    struct fm_user_trees *trees; /* NULL: nobody has files */
+    struct fm_pool *pool;        /* for reading and writing files */
 
     uint32_t connections_max;
     uint64_t module_bytes_max; /* of an upload */
+    uint64_t file_bytes_max;   /* of a user's file */
     uint64_t bodies_bytes_max; /* of other bodies in memory at once; 0: 256 MiB */
     uint64_t header_bytes_max; /* request line and headers */
     uint64_t

@@ -53,6 +53,7 @@ static void init(struct fm_request *request, struct fm_http *http, struct fm_cli
 {
     struct fm_buffer body = request->body;
     struct fm_buffer query = request->query;
+    struct fm_buffer path = request->path;
     struct fm_buffer text = request->text;
     *request = (struct fm_request){
         .http = http,
@@ -61,6 +62,7 @@ static void init(struct fm_request *request, struct fm_http *http, struct fm_cli
         .principal = "anonymous",
         .body = body,
         .query = query,
+        .path = path,
         .text = text,
     };
     fm_list_init(&request->link);
@@ -81,6 +83,7 @@ static struct fm_request *make(struct fm_http *http, struct fm_client *client)
     }
     init(request, http, client);
     request->query.length_max = http->config.header_bytes_max;
+    request->path.length_max = http->config.header_bytes_max;
     return request;
 }
 
@@ -106,6 +109,7 @@ static void destroy(struct fm_request *request)
 {
     fm_buffer_done(&request->body);
     fm_buffer_done(&request->query);
+    fm_buffer_done(&request->path);
     fm_buffer_done(&request->text);
     free(request);
 }
@@ -116,6 +120,7 @@ void fm_request_free(struct fm_request *request)
     FM_ASSERT(!request->client && !request->suspended);
     forget_body(request, FM_HTTP_KEEP_BYTES);
     fm_buffer_clear(&request->query, FM_HTTP_KEEP_BYTES);
+    fm_buffer_clear(&request->path, FM_HTTP_KEEP_BYTES);
     fm_buffer_clear(&request->text, FM_HTTP_KEEP_BYTES);
     if (http->free_requests_count == FM_HTTP_FREE_REQUESTS_MAX) {
         destroy(request);
@@ -180,6 +185,8 @@ void fm_request_cut(struct fm_request *request)
     request->hung_up = true;
     if (request->handler->cancel)
         request->handler->cancel(request);
+    else if (request->phase == FM_REQUEST_ANSWER)
+        fm_request_wake(request); /* who gives the rest of it sees that it has hung up */
     else
         fm_request_close(request);
 }
@@ -349,6 +356,12 @@ void *fm_request_start(void *data, const char *target, struct MHD_Connection *co
     request->raw_target = raw;
     request->raw_length = strlen(raw);
     int failed = fm_target_parse(raw, &request->target, &request->error);
+    if (!failed && request->target.count > 1 &&
+        strcmp(request->target.segments[0].text, "files") == 0) {
+        failed = fm_target_rest(raw, &request->path, &request->path_slash, &request->error);
+        if (failed && !request->error.code)
+            (void)fm_error_set(&request->error, failed, "%s", fm_err_meaning(failed));
+    }
     if (failed || request->target.query_position == 0)
         return request;
 

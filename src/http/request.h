@@ -14,6 +14,9 @@ struct fm_accepting;
 struct fm_ask;
 struct fm_call;
 struct fm_chaining;
+struct fm_file_get;
+struct fm_file_put;
+struct fm_file_removal;
 struct fm_function;
 struct fm_listing;
 struct fm_patch;
@@ -21,6 +24,7 @@ struct fm_put;
 struct fm_removal;
 struct fm_request;
 struct fm_route;
+struct fm_show;
 
 /*      HEAD --> BODY --> WORK --> ANSWER
  *        |       |  ^     |         ^ ^
@@ -84,8 +88,11 @@ struct fm_request {
     uint64_t drop_bytes; /* of the body, ignored so far */
     struct fm_buffer body;
     struct fm_buffer query; /* a copy with its NUL; decoded in place as it is read */
+    struct fm_buffer path;  /* of a file: what follows `/files/<user>/`, decoded, with its NUL */
+    bool path_slash;        /* a slash stood behind it */
     struct fm_buffer text;  /* of an answer that is made here */
     struct fm_error error;  /* why it was refused */
+    const char *quota;      /* the one of an FM_ERR_QUOTA (static text); NULL: another error */
 
     struct MHD_Response *response; /* made, and not yet given to the library */
     unsigned status; /* of the answer; before that: of the refusal, if it is special */
@@ -103,6 +110,10 @@ struct fm_request {
     struct fm_ask *ask;
     struct fm_patch *patch;
     struct fm_listing *listing;
+    struct fm_file_get *file_get;
+    struct fm_file_put *file_put;
+    struct fm_file_removal *file_removal;
+    struct fm_show *show;
     uint64_t wait_ns;
 
     struct fm_list link; /* in http->free_requests */
@@ -128,8 +139,8 @@ uint8_t *fm_request_take_body(struct fm_request *request, size_t *ret_bytes);
 void fm_request_wait(struct fm_request *request, bool hang_up);
 void fm_request_wake(struct fm_request *request);
 
-/* The client of a waiting request has left, or has to: its connection is closed without an answer,
- * as soon as the handler lets go. */
+/* The client of a waiting request has left, or has to: its connection is closed without an answer
+ * (or the rest of one), as soon as the handler lets go. */
 void fm_request_cut(struct fm_request *request);
 void fm_request_close(struct fm_request *request); /* at once */
 

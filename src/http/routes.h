@@ -46,6 +46,9 @@ extern const struct fm_handler fm_call_output_handler;     /* GET /calls/<id>/ou
 extern const struct fm_handler fm_call_log_handler;        /* GET /calls/<id>/log */
 extern const struct fm_handler fm_user_get_handler;        /* GET /users/<user> */
 extern const struct fm_handler fm_user_patch_handler;      /* PATCH */
+extern const struct fm_handler fm_file_put_handler;        /* PUT /files/<user>/<path> */
+extern const struct fm_handler fm_file_get_handler;        /* GET, and GET /files/<user> */
+extern const struct fm_handler fm_file_delete_handler;     /* DELETE of the same */
 extern const struct fm_handler fm_health_handler;          /* GET /healthz */
 extern const struct fm_handler fm_ready_handler;           /* GET /readyz */
 extern const struct fm_handler fm_metrics_handler;         /* GET /metrics */

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/buffer.h"
 #include "base/name.h"
 
 static int hex_digit(char c)
@@ -130,6 +131,47 @@ int fm_target_parse(const char *raw, struct fm_target *ret_target, struct fm_err
     if (raw[position] == '?')
         ret_target->query_position = position + 1;
     return 0;
+}
+
+/* Appends a decoded byte, or the slash between two segments. */
+static int take_byte(const char *raw, size_t *position, struct fm_buffer *path,
+                     struct fm_error *error)
+{
+    int byte = (uint8_t)raw[*position];
+    size_t taken = 1;
+    if (byte == '%') {
+        byte = unescape(raw + *position);
+        taken = 3;
+        const char *fault = byte < 0      ? "a bad escape"
+                            : byte == 0   ? "an encoded NUL"
+                            : byte == '/' ? "an encoded slash"
+                                          : NULL;
+        if (fault)
+            return fm_error_set(error, FM_ERR_BAD_NAME, "bad path: %s, at byte %zu of the target",
+                                fault, *position);
+    }
+    *position += taken;
+    const char one = (char)byte;
+    return fm_buffer_append(path, &one, 1);
+}
+
+int fm_target_rest(const char *raw, struct fm_buffer *path, bool *ret_slash, struct fm_error *error)
+{
+    size_t position = find_path(raw);
+    *ret_slash = false;
+    for (int slashes = 0; slashes < 3;) { /* before the first segment, and behind the second */
+        if (raw[position] == '\0' || raw[position] == '?')
+            break;
+        slashes += raw[position++] == '/';
+    }
+    int failed = 0;
+    while (!failed && raw[position] != '\0' && raw[position] != '?')
+        failed = take_byte(raw, &position, path, error);
+    if (!failed && raw[position - 1] == '/') {
+        *ret_slash = true;
+        path->length -= path->length > 0;
+    }
+    return failed ? failed : fm_buffer_append(path, "", 1);
 }
 
 int fm_target_name(const struct fm_target *target, size_t index, const char *what,

@@ -35,6 +35,14 @@ FM_MUST_CHECK int fm_target_parse(const char *raw, struct fm_target *ret_target,
 FM_MUST_CHECK int fm_target_name(const struct fm_target *target, size_t index, const char *what,
                                  struct fm_error *error);
 
+struct fm_buffer;
+
+/* What stands behind the second segment (`/files/ada/a%20b/c`: "a b/c"), each segment decoded once,
+ * with a NUL at its end; `*ret_slash`: the path ends in a slash, which does not count.
+ * FM_ERR_BAD_NAME: an encoded slash or NUL, or a bad escape, with its place; FM_ERR_NOMEM. */
+FM_MUST_CHECK int fm_target_rest(const char *raw, struct fm_buffer *path, bool *ret_slash,
+                                 struct fm_error *error);
+
 /* --- query ------------------------------------------------------------------------------------ */
 
 struct fm_parameter {

@@ -5,6 +5,9 @@
  *
  *      {"weight": 200, "quotas": {"concurrency": 50, "memory_bytes": "1GiB", "cpu_percent": null}}
  *
+ * What a user's files take is read off their tree.  If that is not in memory the I/O pool reads it,
+ * and the answer waits; if that fails the answer has null for it, and is good otherwise.
+ *
  * It is checked as a whole before anything is done, kept by the pool, told to every worker, and
  * then answered.  The object that waits for that outlives its client: what was asked for is done.
  *
@@ -14,9 +17,11 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "files/tree.h"
 #include "http/json.h"
 #include "http/routes.h"
 #include "sched/users_change.h"
+#include "store/user_trees.h"
 
 #define WEIGHT "weight" /* the quota that stands beside the others, and not among them */
 
@@ -39,7 +44,19 @@ static void write_quotas(struct fm_json *json, const struct fm_quotas *quotas)
     fm_json_end(json, '}');
 }
 
-static void write_use(struct fm_json *json, const struct fm_use *use)
+/* `files` NULL: it is not known. */
+static void write_files_use(struct fm_json *json, const struct fm_node *files)
+{
+    if (!files) {
+        fm_json_null(json, "files_bytes");
+        fm_json_null(json, "files_count");
+        return;
+    }
+    fm_json_number(json, "files_bytes", fm_node_files_bytes(files));
+    fm_json_number(json, "files_count", fm_node_files_count(files) + fm_node_folders_count(files));
+}
+
+static void write_use(struct fm_json *json, const struct fm_use *use, const struct fm_node *files)
 {
     fm_json_begin(json, "use", '{');
     fm_json_number(json, "calls", use->calls);
@@ -54,10 +71,11 @@ static void write_use(struct fm_json *json, const struct fm_use *use)
     fm_json_number(json, "wall_us", use->wall_ns / FM_NS_PER_US);
     fm_json_number(json, "input_bytes", use->bytes_in);
     fm_json_number(json, "output_bytes", use->bytes_out);
+    write_files_use(json, files);
     fm_json_end(json, '}');
 }
 
-static void answer_user(struct fm_request *request)
+static void answer_user(struct fm_request *request, const struct fm_node *files)
 {
     struct fm_user_state state;
     fm_users_state(request->http->config.users, user_of(request), &state);
@@ -66,9 +84,99 @@ static void answer_user(struct fm_request *request)
     fm_json_begin(&json, NULL, '{');
     fm_json_string(&json, "name", user_of(request));
     write_quotas(&json, &state.quotas);
-    write_use(&json, &state.use);
+    write_use(&json, &state.use, files);
     fm_json_end(&json, '}');
     fm_answer_text(request, MHD_HTTP_OK, FM_TYPE_JSON, fm_json_done(&json));
+}
+
+struct fm_show {
+    struct fm_http *http;
+    struct fm_request *request; /* NULL: it has gone */
+    struct fm_job job;
+    bool working; /* the job is under way */
+    char user[FM_NAME_LENGTH_MAX + 1];
+    struct fm_user_tree tree;
+};
+
+static void free_show(struct fm_show *show)
+{
+    fm_node_release(show->tree.root);
+    free(show);
+}
+
+/* On a thread of the pool. */
+static void run_load(struct fm_job *job)
+{
+    struct fm_show *show = FM_CONTAINER_OF(job, struct fm_show, job);
+    struct fm_error ignored = {0}; /* the answer says null then */
+    (void)!fm_user_trees_load(show->http->config.trees, show->user, &show->tree, &ignored);
+}
+
+static void on_loaded(struct fm_job *job)
+{
+    struct fm_show *show = FM_CONTAINER_OF(job, struct fm_show, job);
+    struct fm_request *request = show->request;
+    show->working = false;
+    show->http->counts.operations--;
+    if (!request) {
+        free_show(show);
+        return;
+    }
+    answer_user(request, show->tree.root);
+    fm_request_wake(request);
+}
+
+/* FM_ERR_NOMEM, FM_ERR_BUSY. */
+static int start_load(struct fm_request *request)
+{
+    struct fm_http *http = request->http;
+    struct fm_show *show = calloc(1, sizeof(*show));
+    if (!show)
+        return FM_ERR_NOMEM;
+    show->http = http;
+    show->request = request;
+    memcpy(show->user, user_of(request), strlen(user_of(request)));
+    show->job.run = run_load;
+    show->job.on_done = on_loaded;
+    int failed = fm_pool_submit(http->config.pool, &show->job, fm_loop_mailbox(http->config.loop));
+    if (failed) {
+        free(show);
+        return failed;
+    }
+    show->working = true;
+    http->counts.operations++;
+    request->show = show;
+    return 0;
+}
+
+/* True: it is answered.  False: it will be, and the request is to be put aside. */
+static bool show_user(struct fm_request *request)
+{
+    struct fm_user_trees *trees = request->http->config.trees;
+    struct fm_user_tree tree = {0};
+    if (trees && !fm_user_trees_get(trees, user_of(request), &tree) && start_load(request) == 0)
+        return false;
+    answer_user(request, tree.root);
+    fm_node_release(tree.root);
+    return true;
+}
+
+static void run_get(struct fm_request *request)
+{
+    if (!show_user(request))
+        fm_request_wait(request, false);
+}
+
+static bool leave_get(struct fm_request *request)
+{
+    struct fm_show *show = request->show;
+    if (!show)
+        return true;
+    request->show = NULL;
+    show->request = NULL;
+    if (!show->working)
+        free_show(show);
+    return true;
 }
 
 static int begin_get(struct fm_request *request)
@@ -77,7 +185,8 @@ static int begin_get(struct fm_request *request)
     return failed ? failed : fm_request_no_query(request);
 }
 
-const struct fm_handler fm_user_get_handler = {.begin = begin_get, .run = answer_user};
+const struct fm_handler fm_user_get_handler = {
+    .begin = begin_get, .run = run_get, .leave = leave_get};
 
 /* --- reading a patch -------------------------------------------------------------------------- */
 
@@ -185,8 +294,8 @@ static void on_changed(struct fm_users_change *change)
     }
     if (change->error.code)
         fm_answer_error(request, &change->error);
-    else
-        answer_user(request);
+    else if (!show_user(request))
+        return; /* it goes on waiting */
     fm_request_wake(request);
 }
 
@@ -255,6 +364,7 @@ static void run_patch(struct fm_request *request)
 static bool leave_patch(struct fm_request *request)
 {
     struct fm_patch *patch = request->patch;
+    (void)leave_get(request); /* always true */
     if (!patch)
         return true;
     request->patch = NULL;

@@ -21,10 +21,12 @@ static void patch(struct peer *peer, const char *body)
 
 #define FORM                                                                                       \
     "{\"name\":\"%s\",\"weight\":%d,\"quotas\":{\"concurrency\":%d,\"queue_length\":10000,"        \
-    "\"requests_per_s\":0,\"cpu_percent\":0,\"memory_bytes\":%lld},\"use\":{\"calls\":3,"          \
+    "\"requests_per_s\":0,\"cpu_percent\":0,\"memory_bytes\":%lld,\"files_bytes\":1073741824,"     \
+    "\"files_count\":10000},\"use\":{\"calls\":3,"                                                 \
     "\"queued\":0,\"accepted\":0,\"memory_bytes\":0,\"requests\":0,\"refused\":0,\"finished\":0,"  \
     "\"failed\":0,"                                                                                \
-    "\"cpu_us\":3000,\"wall_us\":0,\"input_bytes\":0,\"output_bytes\":0}}\n"
+    "\"cpu_us\":3000,\"wall_us\":0,\"input_bytes\":0,\"output_bytes\":0,\"files_bytes\":null,"     \
+    "\"files_count\":null}}\n"
 
 static const char *form(int weight, int concurrency, long long memory_bytes)
 {
