@@ -337,6 +337,7 @@ void fm_config_derive(struct fm_config *config)
     derive(&config->warm_slots, fm_min_u64(engine.warm_slots, config->slots));
     derive(&config->page_scanning, engine.page_scanning);
     derive(&config->modules_bytes, fm_max_u64(memory / 8, 64 * FM_MIB));
+    derive(&config->files_memory_bytes, fm_max_u64(memory / 8, 64 * FM_MIB));
     derive(&config->records_bytes, fm_max_u64(memory / 16 / config->workers, 16 * FM_MIB));
 }
 

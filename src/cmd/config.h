@@ -36,6 +36,10 @@
       "size of an uploaded module; more is answered 413")                                          \
     X(modules_bytes, BYTES, FM_CONFIG_AUTO, FM_MIB, 1024 * FM_GIB,                                 \
       "machine code kept loaded; the least recently used goes first; by default 1/8 of memory")    \
+    X(user_file_bytes, BYTES, FM_GIB, 1, 1024 * FM_GIB,                                            \
+      "size of a file that is put among a user's files; more is answered 413")                     \
+    X(files_memory_bytes, BYTES, FM_CONFIG_AUTO, FM_MIB, 1024 * FM_GIB,                            \
+      "users' files kept in memory; the least recently used goes first; by default 1/8 of memory") \
     X(builds, NONE, 2, 1, 16, "modules that are compiled at once")                                 \
     X(connections, NONE, 10000, 1, 100000,                                                         \
       "connections open at once, per worker; more are answered 503 and closed")                    \

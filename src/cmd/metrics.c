@@ -11,8 +11,10 @@
 #include "cmd/metrics_private.h"
 #include "cmd/server.h"
 #include "engine/engine.h"
+#include "files/content.h"
 #include "sched/modules.h"
 #include "sched/ticker.h"
+#include "store/user_trees.h"
 
 struct sums {
     uint64_t calls_submitted, calls_finished, calls_failed, calls_cancelled, calls_inlined;
@@ -178,7 +180,10 @@ static double resident_bytes(void)
 static int put_process(struct fm_server *server, struct fm_buffer *text, const struct sums *sums)
 {
     struct fm_modules_counts modules;
+    struct fm_user_trees_counts trees;
+    struct fm_contents_counts files;
     fm_modules_counts(server->modules, &modules);
+    fm_user_trees_counts(server->trees, &trees, &files);
     const struct {
         const char *name;
         const char *type;
@@ -193,6 +198,12 @@ static int put_process(struct fm_server *server, struct fm_buffer *text, const s
         {"faasm_modules_bytes", "gauge", "Bytes mapped for them.", (double)modules.bytes},
         {"faasm_module_loads", "counter", "Modules loaded.", (double)modules.loads},
         {"faasm_module_evictions", "counter", "Modules asked to go.", (double)modules.evictions},
+        {"faasm_files_loaded", "gauge", "Users' files in memory.", (double)files.files},
+        {"faasm_files_bytes", "gauge", "Bytes of these.", (double)files.bytes},
+        {"faasm_file_loads", "counter", "Users' files brought into memory.", (double)files.loads},
+        {"faasm_trees_loaded", "gauge", "Users whose folders are in memory.", (double)trees.users},
+        {"faasm_trees_names", "gauge", "Files and folders in these.", (double)trees.names},
+        {"faasm_tree_loads", "counter", "Folders of users read from disk.", (double)trees.scans},
         {"faasm_page_scanning", "gauge", "1 while slots are cleaned by page scanning.",
          fm_engine_page_scanning(server->engine) ? 1 : 0},
         {"faasm_ticks", "counter", "Ticks of the preemption clock.",

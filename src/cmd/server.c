@@ -38,6 +38,7 @@
 #include "store/calls.h"
 #include "store/functions.h"
 #include "store/user_files.h"
+#include "store/user_trees.h"
 
 #define POOL_THREADS 2
 #define POOL_JOBS_MAX 10000
@@ -175,6 +176,39 @@ static int make_users(struct fm_server *server, struct fm_error *error)
         failed = fm_error_set(error, FM_ERR_NOMEM, "out of memory");
     return failed ? failed
                   : fm_user_files_each(server->user_files, take_user, on_bad_user, server, error);
+}
+
+/* --- users' files ----------------------------------------------------------------------------- */
+
+static void quotas_in_force(void *data, const char *user, struct fm_quotas *ret_quotas)
+{
+    const struct fm_server *server = data;
+    struct fm_user_state state;
+    fm_users_state(server->users, user, &state);
+    *ret_quotas = state.quotas;
+}
+
+/* Without memory workers keep old files longer than they have to, and see the new ones all the
+ * same.
+ */
+static void on_files_changed(void *data, const char *user)
+{
+    const struct fm_server *server = data;
+    (void)!fm_news_tell(&server->audience, FM_NEWS_FILES, NULL, user, "", 0, NULL, NULL);
+}
+
+static int make_trees(struct fm_server *server, struct fm_error *error)
+{
+    const struct fm_user_trees_config trees = {
+        .functions = server->functions,
+        .pool = server->pool,
+        .contents_bytes_max = server->config->files_memory_bytes,
+        .names_max = FM_TREES_NAMES_MAX,
+        .quotas = quotas_in_force,
+        .changed = on_files_changed,
+        .data = server,
+    };
+    return fm_user_trees_open(&trees, &server->trees, error);
 }
 
 static int make_workers(struct fm_server *server, const struct fm_server_start *start,
@@ -328,6 +362,7 @@ static void server_done(struct fm_server *server)
     fm_swap_guard_free(server->swap_guard);
     for (unsigned i = 0; i < server->workers_count; i++)
         fm_worker_done(&server->workers[i]);
+    fm_user_trees_close(server->trees);
     fm_calls_free(server->calls);
     fm_pool_free(server->builds);
     fm_pool_free(server->pool);
@@ -352,6 +387,8 @@ static int run(struct fm_server *server, const struct fm_server_start *start,
     int failed = make_shared(server, start, error);
     if (!failed)
         failed = make_users(server, error);
+    if (!failed)
+        failed = make_trees(server, error);
     if (!failed)
         failed = make_workers(server, start, error);
     if (!failed)

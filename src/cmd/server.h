@@ -19,6 +19,7 @@ struct fm_server {
     struct fm_ticker *ticker;
     struct fm_user_files *user_files;
     struct fm_users *users;
+    struct fm_user_trees *trees; /* users' files */
     struct fm_peers *peers;
     struct fm_acceptor *acceptor;
     struct fm_swap_guard *swap_guard;
