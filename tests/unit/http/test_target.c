@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/buffer.h"
 #include "base/name.h"
 #include "http/target.h"
 
@@ -290,6 +291,47 @@ static void test_bad_queries(void **state)
     assert_bad_query("a%00=y", "an encoded NUL", 0);
 }
 
+/* "-" stands for what cannot be. */
+static void assert_rest(const char *raw, const char *expected, bool slash)
+{
+    struct fm_buffer path;
+    struct fm_error error = {0};
+    bool got_slash = false;
+    fm_buffer_init(&path, 1000);
+    int failed = fm_target_rest(raw, &path, &got_slash, &error);
+    if (strcmp(expected, "-") == 0) {
+        assert_int_equal(failed, FM_ERR_BAD_NAME);
+    } else {
+        assert_int_equal(failed, 0);
+        assert_string_equal((const char *)path.data, expected);
+        assert_int_equal(path.length, strlen(expected) + 1);
+        assert_int_equal(got_slash, slash);
+    }
+    fm_buffer_done(&path);
+}
+
+static void test_rest(void **state)
+{
+    (void)state;
+    assert_rest("/files/ada/a/b", "a/b", false);
+    assert_rest("/files/ada/a/b/", "a/b", true);
+    assert_rest("/files/ada/a/b//", "a/b/", true);
+    assert_rest("/files/ada//a", "/a", false);
+    assert_rest("/files/ada//", "", true);
+    assert_rest("/files/ada/", "", true);
+    assert_rest("/files/ada", "", false);
+    assert_rest("/files/ada?x=/a", "", false);
+    assert_rest("/files/ada/a?x=/b", "a", false);
+    assert_rest("http://host/files/ada/a", "a", false);
+    assert_rest("/files/ada/a%20b+c/%25%32%66", "a b+c/%2f", false);
+    assert_rest("/files/a%2fda/x", "x", false); /* of the user somebody else thinks */
+    assert_rest("/files/ada/a%2Fb", "-", false);
+    assert_rest("/files/ada/%00", "-", false);
+    assert_rest("/files/ada/%", "-", false);
+    assert_rest("/files/ada/%4", "-", false);
+    assert_rest("/files/ada/%4g", "-", false);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -306,6 +348,7 @@ int main(void)
         cmocka_unit_test(test_where_the_query_is),
         cmocka_unit_test(test_query),
         cmocka_unit_test(test_bad_queries),
+        cmocka_unit_test(test_rest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
