@@ -140,9 +140,11 @@ static int visit(struct reading *reading, FTS *walk, FTSENT *entry)
 static int walk(struct reading *reading)
 {
     char *path = strdup(reading->path);
+    if (!path)
+        return no_memory(reading);
     char *const paths[] = {path, NULL};
-    FTS *fts = path ? fts_open(paths, FTS_PHYSICAL | FTS_COMFOLLOW | FTS_NOCHDIR, NULL) : NULL;
-    int failed = fts ? 0 : no_memory(reading);
+    FTS *fts = fts_open(paths, FTS_PHYSICAL | FTS_COMFOLLOW | FTS_NOCHDIR, NULL);
+    int failed = fts ? 0 : fm_error_errno(reading->error, errno, "cannot read '%s'", reading->path);
     while (!failed) {
         errno = 0;
         FTSENT *entry = fts_read(fts);
