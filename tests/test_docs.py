@@ -5,6 +5,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import tomllib
 
 import pytest
 
@@ -360,6 +361,14 @@ def test_the_manual_page_is_well_formed():
 
 
 # --- the whole ----------------------------------------------------------------------------------
+
+
+def test_programs_of_others():
+    """script/compatibility was run after the last change of what is run."""
+    table = tomllib.loads(read("tests/programs/recipes.toml"))
+    wanted = [[name, str(len(row["run"])), row["about"]] for name, row in table.items()]
+    found_rows = rows(section("docs/compatibility.md", "## Programs"))[2:]
+    assert [[row[0], row[3], row[4]] for row in found_rows] == wanted
 
 
 def test_layers_of_the_architecture():

@@ -1,8 +1,8 @@
 """Programs of others, for tests: where their sources are found, and how they are compiled.
 
-Sources come from Debian's archive and from crates.io by `apt-get` and `cargo`, and are kept, with
-what is compiled of them, in a cache outside of the tree (~/.cache/faasm or $FAASM_CACHE). Nothing of
-the machine's own configuration is changed: the lists of source packages are kept there as well.
+Sources are Debian's and those in crates, brought by `apt-get` and `cargo`. They are kept, with what
+is compiled of them, in a cache outside of the tree (~/.cache/faasm or $FAASM_CACHE). Nothing of the
+machine's own configuration is changed: the lists of source packages are kept there as well.
 """
 
 import dataclasses
@@ -123,6 +123,7 @@ def source(text):
 @dataclasses.dataclass
 class Program:
     name: str
+    about: str
     source: str
     run: list
     files: list = dataclasses.field(default_factory=list)
@@ -151,12 +152,14 @@ class Built:
         self.program = program
         self.folder, package_version = source(program.source)
         self.other = source(program.with_)[0] if program.with_ else None
-        self.version = self.version_of(package_version)
         self.toolchain = toolchain
+        self.version = self.version_of(package_version)
         self.wasm = self.make("wasm")
         self.native = self.make("native")
 
     def version_of(self, package_version):
+        if self.program.source == "own":  # it is about the compiler's library
+            return re.search(r"\d+\.[.\d]+", self.compiler_version("wasm"))[0]
         if not self.program.version:
             return package_version
         text = (self.folder / self.program.version_file).read_text()
@@ -192,14 +195,18 @@ class Built:
                 *[f"-I{self.path(folder)}" for folder in program.include], f"-I{HERE}", "-I.",
                 *self.sources(), *libraries]
 
+    def compiler_version(self, kind):
+        compiler = self.command(kind)[0]
+        try:
+            return run([compiler, "--version"]).stdout
+        except FileNotFoundError:
+            raise Missing(f"no {compiler}") from None
+
     def make(self, kind):
         """Compiles, unless that was done before with the same sources, flags and compiler."""
         command = self.command(kind)
         digest = hashlib.sha256()
-        try:
-            digest.update(run([command[0], "--version"]).stdout.encode())
-        except FileNotFoundError:
-            raise Missing(f"no {command[0]}") from None
+        digest.update(self.compiler_version(kind).encode())
         words = repr([str(word) for word in command])
         for place in (self.toolchain, ROOT):
             words = words.replace(str(place), "")
