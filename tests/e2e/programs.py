@@ -6,6 +6,7 @@ machine's own configuration is changed: the lists of source packages are kept th
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -54,6 +55,13 @@ def apt_options():
             "-o", "APT::Sandbox::User=root"]
 
 
+@functools.cache
+def apt_update():
+    """Once; what is said of it, if it failed."""
+    done = run(["apt-get", *apt_options(), "update", "--error-on=any"])
+    return done.stderr.strip() if done.returncode != 0 else ""
+
+
 def unpacked(archive):
     """The folder that an archive holds, unpacked beside it."""
     with tarfile.open(archive) as tar:
@@ -78,12 +86,14 @@ def debian(name):
         folder.mkdir(parents=True, exist_ok=True)
         fetch = ["apt-get", *apt_options(), "--download-only", "--tar-only", "source", name]
         done = run(fetch, cwd=folder)
+        complaint = ""
         if done.returncode != 0:  # no lists yet, or old ones
-            run(["apt-get", *apt_options(), "update"])
+            complaint = apt_update()
             done = run(fetch, cwd=folder)
         archives = sorted(folder.glob("*.orig.tar.*"))
         if done.returncode != 0 or not archives:
-            raise Missing(f"the sources of {name} cannot be had: {done.stderr.strip()[-200:]}")
+            complaint = complaint or done.stderr.strip()
+            raise Missing(f"the sources of {name} cannot be had: {complaint[:300]}")
     version = re.search(r"_(.+)\.orig\.tar", archives[0].name)[1]
     return unpacked(archives[0]), version
 
@@ -101,7 +111,7 @@ def crate(name, version):
         if done.returncode == 0:
             break
     else:
-        raise Missing(f"the crate {name} cannot be had: {done.stderr.strip()[-200:]}")
+        raise Missing(f"the crate {name} cannot be had: {done.stderr.strip()[-300:]}")
     path, = [package["manifest_path"] for package in json.loads(done.stdout)["packages"]
              if package["name"] == name]
     return pathlib.Path(path).parent, version
