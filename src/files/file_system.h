@@ -59,7 +59,7 @@ enum fm_open {
     FM_OPEN_WRITE = 1u << 1,
     FM_OPEN_CREATE = 1u << 2,    /* a plain file that is missing */
     FM_OPEN_EXCLUSIVE = 1u << 3, /* with CREATE: -EEXIST if it, or a link of that name, is there */
-    FM_OPEN_TRUNCATE = 1u << 4,  /* with WRITE */
+    FM_OPEN_TRUNCATE = 1u << 4,  /* also without WRITE */
     FM_OPEN_FOLDER = 1u << 5,    /* -ENOTDIR for anything else */
     FM_OPEN_FOLLOW = 1u << 6,    /* through a link at the path's end; else that is -ELOOP */
 };
