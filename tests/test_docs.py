@@ -233,6 +233,22 @@ def test_imports_of_the_header():
         assert "".join(letters) + (":I" if result == "int64_t" else ":i") == imports[name], name
 
 
+@pytest.mark.parametrize(("path", "pattern"), [
+    ("sdk/rust/src/host.rs", r"pub fn (\w+)\(([^)]*)\) -> (\w+);"),
+    ("sdk/zig/faasm.zig", r'extern "faasm" fn (\w+)\(([^)]*)\) (\w+);'),
+])
+def test_imports_of_other_languages(path, pattern):
+    """The crate and the Zig file declare what the server has; 64 bits are only i64."""
+    lists = (macro("src/guest/imports_faasm.h", "FM_FAASM_IMPORTS") +
+             macro("src/guest/imports_faasm.h", "FM_FAASM_IMPORTS_SPECIAL"))
+    declared = {}
+    for name, parameters, result in found(pattern, read(path)):
+        types = [parameter.split(": ")[1] for parameter in parameters.split(", ") if parameter]
+        declared[name] = "".join("I" if of == "i64" else "i" for of in types) + (
+            ":I" if result == "i64" else ":i")
+    assert declared == dict(found(r'X\((\w+),\s*"([^"]*)"', lists))
+
+
 def test_imports_of_wasi():
     path = "src/guest/imports_wasi.h"
     imports = macro(path, "FM_WASI_IMPORTS") + macro(path, "FM_WASI_IMPORTS_SPECIAL")
