@@ -26,6 +26,7 @@ COPY include include
 COPY func func
 COPY man man
 COPY completions completions
+COPY sdk sdk
 COPY src src
 RUN cmake --preset release -DBUILD_TESTING=OFF \
  && cmake --build --preset release \

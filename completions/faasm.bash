@@ -30,7 +30,7 @@ _faasm() {
 
     COMPREPLY=()
     if [ "$COMP_CWORD" -eq 1 ]; then
-        _faasm_words "$word" "serve run --help --version"
+        _faasm_words "$word" "serve run new --help --version"
         return
     fi
     case $verb:$before in
@@ -52,6 +52,8 @@ _faasm() {
         *) _faasm_files "$word" -f ;;
         esac
         ;;
+    new:new) _faasm_words "$word" "c cpp js rust zig --help" ;;
+    new:*) [ "$COMP_CWORD" -ne 2 ] || _faasm_words "$word" "--help" ;;
     esac
 }
 

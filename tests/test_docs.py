@@ -314,7 +314,7 @@ def verbs():
         text = code(path)
         if ".summary =" in text:
             verb = re.search(r'#define VERB "(\w+)"', text)[1]
-            shown[verb] = found(r'\{"(\w+)", (?:required|no)_argument,', text)
+            shown[verb] = re.findall(r'\{"(\w+)", (?:required|no)_argument,', text)
     return shown
 
 
@@ -332,7 +332,8 @@ def complete(*words):
 
 
 def test_there_are_verbs():
-    assert set(verbs()) == {"serve", "run"}
+    assert set(verbs()) == {"serve", "run", "new"}
+    assert [verb for verb, options in verbs().items() if not options] == ["new"]
 
 
 def test_verbs_are_completed():
@@ -343,10 +344,18 @@ def test_verbs_are_completed():
 @pytest.mark.parametrize("verb", verbs())
 def test_options(verb):
     options = sorted(verbs()[verb])
-    assert sorted(set(found(r"^\.It Fl -(\w+)", part_of_man(verb), re.M))) == options
+    assert sorted(set(re.findall(r"^\.It Fl -(\w+)", part_of_man(verb), re.M))) == options
     synopsis = read("man/faasm.1").split(f".Cm {verb}\n")[1].split(".Nm")[0]
-    assert sorted(set(found(r"Fl -(\w+)", synopsis))) == options
+    assert sorted(set(re.findall(r"Fl -(\w+)", synopsis))) == options
     assert sorted(complete(verb, "--")) == sorted(f"--{name}" for name in [*options, "help"])
+
+
+def test_languages_are_completed():
+    languages = sorted(set(found(r'(?:ROW|PROGRAM)\("(\w+)",', code("src/cmd/new_files.c"))))
+    assert complete("new", "") == [*languages, "--help"]
+    assert complete("new", "r") == ["rust"]
+    assert complete("new", "c", "") == []
+    assert found(r"^\.It Cm (\w+)$", part_of_man("new"), re.M) == languages
 
 
 def test_settings_are_completed():

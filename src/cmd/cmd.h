@@ -12,6 +12,7 @@ struct fm_verb {
 
 extern const struct fm_verb fm_verb_serve;
 extern const struct fm_verb fm_verb_run;
+extern const struct fm_verb fm_verb_new;
 extern const struct fm_verb fm_verb_compile; /* hidden: the server's own */
 
 /* Says `faasm: VERB: TEXT` on standard error and returns the exit code of `error->code`. */

@@ -9,6 +9,7 @@
 static const struct fm_verb *const verbs[] = {
     &fm_verb_serve,
     &fm_verb_run,
+    &fm_verb_new,
     &fm_verb_compile,
 };
 

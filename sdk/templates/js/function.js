@@ -1,0 +1,5 @@
+// Greets whom the input names.
+function exec() {
+    const name = faasm.input() || "faasm";
+    return `Hello ${name}!`;
+}
