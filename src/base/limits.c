@@ -49,3 +49,36 @@ const struct fm_limit_row *fm_limit_row_find(const char *name)
     }
     return NULL;
 }
+
+/* In the form in which they were given, or that of the table. */
+static int out_of_range(const struct fm_limit_row *row, const char *text, struct fm_error *error)
+{
+    char least[FM_UNITS_TEXT_SIZE];
+    char most[FM_UNITS_TEXT_SIZE];
+    fm_units_format(row->min, row->unit, least);
+    fm_units_format(row->ceiling, row->unit, most);
+    return fm_error_set(error, FM_ERR_BAD_REQUEST, "'%.64s' is not between %s and %s", text, least,
+                        most);
+}
+
+int fm_limit_check(const struct fm_limit_row *row, uint64_t value, struct fm_error *error)
+{
+    char text[FM_UNITS_TEXT_SIZE];
+    if (value >= row->min && value <= row->ceiling)
+        return 0;
+    fm_units_format(value, row->unit, text);
+    return out_of_range(row, text, error);
+}
+
+int fm_limit_parse(const struct fm_limit_row *row, const char *text, uint64_t *ret_value,
+                   struct fm_error *error)
+{
+    uint64_t value = 0;
+    if (fm_units_parse(text, row->unit, &value) != 0)
+        return fm_error_set(error, FM_ERR_BAD_REQUEST,
+                            "'%.64s' is not a number with a fitting unit", text);
+    if (value < row->min || value > row->ceiling)
+        return out_of_range(row, text, error);
+    *ret_value = value;
+    return 0;
+}

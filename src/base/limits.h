@@ -5,7 +5,7 @@
  * bound the server's own structures. */
 #pragma once
 
-#include "base/base.h"
+#include "base/error.h"
 #include "base/units.h"
 
 /* clang-format off */
@@ -53,8 +53,21 @@ void fm_limits_ceilings(struct fm_limits *limits);
 uint64_t *fm_limits_at(struct fm_limits *limits, const struct fm_limit_row *row);
 const struct fm_limit_row *fm_limit_row_find(const char *name); /* NULL: no such limit */
 
+/* FM_ERR_BAD_REQUEST: out of range. */
+FM_MUST_CHECK int fm_limit_check(const struct fm_limit_row *row, uint64_t value,
+                                 struct fm_error *error);
+
+/* Reads a value with its unit, and checks it. */
+FM_MUST_CHECK int fm_limit_parse(const struct fm_limit_row *row, const char *text,
+                                 uint64_t *ret_value, struct fm_error *error);
+
 /* Names of users and functions: [A-Za-z0-9][A-Za-z0-9._-]{0,63} */
 #define FM_NAME_LENGTH_MAX 64
+
+/* What a function is given besides its limits (call/change.h). */
+#define FM_FUNCTION_VARIABLES_MAX 1024            /* of its environment */
+#define FM_FUNCTION_ARGS_MAX 1024                 /* arguments, without argv[0] */
+#define FM_FUNCTION_TEXTS_BYTES_MAX (64 * FM_KIB) /* both together, each with its NUL */
 
 #define FM_MODULE_BYTES_MAX_DEFAULT (64 * FM_MIB)    /* an uploaded module */
 #define FM_GUEST_STACK_BYTES_DEFAULT FM_MIB          /* a guest's call stack */

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/encode.h"
+#include "call/change.h"
 #include "http/target.h"
 
 struct parse {
@@ -37,19 +38,10 @@ static int take_limit(struct parse *parse, const struct fm_parameter *parameter,
     if (parse->limits_seen & bit)
         return bad(error, parameter, "given twice");
     parse->limits_seen |= bit;
-    if (fm_units_parse(parameter->value, row->unit, &value) != 0)
-        return fm_error_set(error, FM_ERR_BAD_REQUEST,
-                            "parameter '%s': '%.64s' is not a number with a fitting unit",
-                            parameter->name, parameter->value);
-    if (value < row->min || value > row->ceiling) {
-        char least[FM_UNITS_TEXT_SIZE];
-        char most[FM_UNITS_TEXT_SIZE];
-        fm_units_format(row->min, row->unit, least);
-        fm_units_format(row->ceiling, row->unit, most);
-        return fm_error_set(error, FM_ERR_BAD_REQUEST,
-                            "parameter '%s': '%.64s' is not between %s and %s", parameter->name,
-                            parameter->value, least, most);
-    }
+    struct fm_error cause = {0};
+    int failed = fm_limit_parse(row, parameter->value, &value, &cause);
+    if (failed)
+        return bad(error, parameter, cause.text);
     *fm_limits_at(&parse->wanted->limits, row) = value;
     return 0;
 }
@@ -146,5 +138,5 @@ int fm_parameters_parse(char *query, struct fm_arena *arena, struct fm_version *
         return error->code;
     parse.env[wanted->env_count] = NULL;
     parse.args[wanted->args_count] = NULL;
-    return 0;
+    return fm_change_check(wanted, error);
 }

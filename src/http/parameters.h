@@ -10,6 +10,7 @@
 
 /* Sets limits, env and args of `wanted`, with memory from `arena`; what is not mentioned gets its
  * default.  `query` (NUL-ended, without `?`) is decoded in place.  FM_ERR_BAD_REQUEST with the
- * parameter's name in the text: unknown, given twice, malformed, out of its range; FM_ERR_NOMEM. */
+ * parameter's name in the text: unknown, given twice, malformed, out of its range.
+ * FM_ERR_TOO_LARGE: too much environment, too many arguments.  FM_ERR_NOMEM. */
 FM_MUST_CHECK int fm_parameters_parse(char *query, struct fm_arena *arena,
                                       struct fm_version *wanted, struct fm_error *error);

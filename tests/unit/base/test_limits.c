@@ -98,12 +98,44 @@ static void test_find(void **state)
     assert_null(fm_limit_row_find("CPU_MS"));
 }
 
+static void check_row(const char *name, const char *text, uint64_t value, const char *refusal)
+{
+    const struct fm_limit_row *row = fm_limit_row_find(name);
+    struct fm_error error = {0};
+    uint64_t got = 77;
+    assert_int_equal(fm_limit_parse(row, text, &got, &error), refusal ? FM_ERR_BAD_REQUEST : 0);
+    assert_int_equal(got, refusal ? 77 : value);
+    if (refusal)
+        assert_string_equal(error.text, refusal);
+}
+
+static void test_values(void **state)
+{
+    (void)state;
+    check_row("cpu_ms", "1.5s", 1500, NULL);
+    check_row("cpu_ms", "1", 1, NULL);
+    check_row("cpu_ms", "1h", 3600000, NULL);
+    check_row("cpu_ms", "0", 0, "'0' is not between 1ms and 1h");
+    check_row("cpu_ms", "3600001", 0, "'3600001' is not between 1ms and 1h");
+    check_row("cpu_ms", "1KiB", 0, "'1KiB' is not a number with a fitting unit");
+    check_row("memory_bytes", "64KiB", 65536, NULL);
+    check_row("memory_bytes", "65535", 0, "'65535' is not between 64KiB and 1GiB");
+
+    struct fm_error error = {0};
+    const struct fm_limit_row *row = fm_limit_row_find("memory_bytes");
+    assert_int_equal(fm_limit_check(row, row->min, &error), 0);
+    assert_int_equal(fm_limit_check(row, row->ceiling, &error), 0);
+    assert_int_equal(fm_limit_check(row, row->min - 1, &error), FM_ERR_BAD_REQUEST);
+    assert_int_equal(fm_limit_check(row, row->ceiling + 1, &error), FM_ERR_BAD_REQUEST);
+    assert_string_equal(error.text, "'1073741825B' is not between 64KiB and 1GiB");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),      cmocka_unit_test(test_ceilings),
         cmocka_unit_test(test_rows_are_sane), cmocka_unit_test(test_rows_reach_their_fields),
-        cmocka_unit_test(test_find),
+        cmocka_unit_test(test_find),          cmocka_unit_test(test_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
