@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 
@@ -159,6 +160,13 @@ int fm_files_put(int folder, const char *name, const void *data, size_t bytes,
     return failed;
 }
 
+int fm_files_link(int from, int to, const char *name, struct fm_error *error)
+{
+    if (linkat(from, name, to, name, 0) != 0)
+        return fm_files_error(error, errno, "link", name);
+    return 0;
+}
+
 void fm_files_random_name(char name[FM_FILES_RANDOM_SIZE])
 {
     uint8_t random[(FM_FILES_RANDOM_SIZE - 1) / 2];
@@ -174,4 +182,17 @@ void fm_files_hex(const uint8_t *data, size_t bytes, char *ret_text)
         ret_text[2 * i + 1] = "0123456789abcdef"[data[i] & 15];
     }
     ret_text[2 * bytes] = '\0';
+}
+
+int fm_files_unhex(const char *text, size_t bytes, uint8_t *ret_data)
+{
+    static const char digits[] = "0123456789abcdef";
+    if (strlen(text) != 2 * bytes || strspn(text, digits) != 2 * bytes)
+        return FM_ERR_BAD_REQUEST;
+    for (size_t i = 0; i < bytes; i++) {
+        ptrdiff_t high = strchr(digits, text[2 * i]) - digits;
+        ptrdiff_t low = strchr(digits, text[2 * i + 1]) - digits;
+        ret_data[i] = (uint8_t)(high << 4 | low);
+    }
+    return 0;
 }

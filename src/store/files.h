@@ -59,6 +59,9 @@ FM_MUST_CHECK int fm_files_write(int fd, const char *name, const void *data, siz
 FM_MUST_CHECK int fm_files_put(int folder, const char *name, const void *data, size_t bytes,
                                struct fm_error *error);
 
+/* Another name of a plain file, in another folder.  FM_ERR_NOT_FOUND.  The caller syncs `to`. */
+FM_MUST_CHECK int fm_files_link(int from, int to, const char *name, struct fm_error *error);
+
 #define FM_FILES_RANDOM_SIZE 33 /* 32 hexadecimal digits and a NUL */
 
 /* A name that no one else has. */
@@ -66,3 +69,6 @@ void fm_files_random_name(char name[FM_FILES_RANDOM_SIZE]);
 
 /* Lower-case hexadecimal digits and a NUL. */
 void fm_files_hex(const uint8_t *data, size_t bytes, char *ret_text);
+
+/* The reverse, of so many bytes.  FM_ERR_BAD_REQUEST: not such a text. */
+FM_MUST_CHECK int fm_files_unhex(const char *text, size_t bytes, uint8_t *ret_data);

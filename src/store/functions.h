@@ -4,7 +4,7 @@
  *      <data>/functions/<user>/<function>/<version>/function.wasm    as uploaded
  *                                                  function.cwasm   machine code, made here
  *                                                  meta.json        what struct fm_version holds,
- *                                                                   and a keyed hash of the code
+ *                                                                   and the code's proof
  *      <data>/functions/<user>/<function>/<version>.removed          a mark: the versions before
  *                                                  it are removed
  *      <data>/incoming/<random>                         an upload that is not complete
@@ -85,6 +85,22 @@ FM_MUST_CHECK int fm_upload_commit(struct fm_upload *upload, const struct fm_ver
 
 /* Removes what is left of it; frees.  NULL is fine. */
 struct fm_upload *fm_upload_end(struct fm_upload *upload);
+
+/* --- configuration ---------------------------------------------------------------------------- */
+
+/* Changes limits, env or args of `version`, to texts that are there until fm_functions_edit()
+ * returns; what else it holds must stay.  An error ends the edit.  Under the lock: quick. */
+typedef int fm_functions_edit_fn(void *data, struct fm_version *version, struct fm_error *error);
+
+/* Makes a new current version of the same module: `edit` is given a copy of the one that is current
+ * now, which stays as it is.  Edits, commits and removals come one after the other, so each edit
+ * sees what was before it.  Errors of `edit`, and: FM_ERR_NOT_FOUND no such function;
+ * FM_ERR_IO: also when the newest version is damaged, and an older one serves; FM_ERR_BAD_REQUEST,
+ * FM_ERR_TOO_LARGE: not for meta.json.  On failure nothing has changed. */
+FM_MUST_CHECK int fm_functions_edit(struct fm_functions *functions, const char *user,
+                                    const char *function, fm_functions_edit_fn *edit, void *data,
+                                    struct fm_version **ret_version, uint64_t *ret_sequence,
+                                    struct fm_error *error);
 
 /* --- machine code ----------------------------------------------------------------------------- */
 

@@ -5,32 +5,17 @@
  *      written    function.wasm                 fsync
  *      (caller)   function.cwasm                machine code
  *      commit     function.cwasm                fsync, hash
- *        locked   functions/<user>/<function>/  made and synced, if new, with what is above it
- *                 meta.json                     written, fsync
- *                 incoming/<random>/            fsync: the folder is complete
- *                 rename to functions/<user>/<function>/<version>      <-- the one moment
- *                 functions/<user>/<function>/, incoming/              fsync: it stays
- *
- * Before the rename nothing of it can be seen, after it all of it can.  If the last step fails the
- * rename is undone: who got an error must not find the new version after the next start.  (If that
- * fails too, the disk is broken, and holds two whole versions.)
+ *        locked   functions/<user>/<function>/  made, if new
+ *                 the rest                      commit.c
  *
  * Hashes of large files are taken before the lock; under it are only a few small files and folders.
- * The version's id is drawn under the lock, so ids have the order of commits.
- *
- * What is committed is the version as it is read back from the text of its meta.json: a function
- * that this server accepts is one that the next start can read.
  *
  * An upload that failed once stays failed, since nobody knows what its file holds.  One thread at a
  * time for one upload. */
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include <nettle/sha2.h>
 
-#include "base/clock.h"
-#include "store/meta.h"
 #include "store/versions.h"
 
 enum upload_state {
@@ -168,56 +153,6 @@ static int seal_code(const struct fm_upload *upload, uint8_t ret_digest[FM_DIGES
     return failed;
 }
 
-/* `wanted` with what only the commit knows, as the text of meta.json, and read back from it. */
-static int make_version(const struct fm_upload *upload, const struct fm_version *wanted,
-                        const char *id, const uint8_t digest[FM_DIGEST_BYTES],
-                        struct fm_buffer *text, struct fm_version **ret_version,
-                        struct fm_error *error)
-{
-    char folder[FM_FUNCTIONS_PATH_SIZE];
-    fm_functions_path(upload->functions, folder, "functions/%s/%s/%s", wanted->user,
-                      wanted->function, id);
-    struct fm_version version = *wanted;
-    version.id = id;
-    version.folder = folder;
-    version.sha256 = upload->sha256_text;
-    version.size = upload->bytes;
-    version.created_ns = fm_clock_real_ns();
-    json_auto_t *json = NULL;
-    int failed = fm_versions_meta_text(upload->functions, &version, digest, text, error);
-    if (failed)
-        return failed;
-    if (fm_versions_meta_parse(text, &json, NULL) != 0) /* jansson's own text: memory ran out */
-        return fm_error_set(error, FM_ERR_NOMEM, "%s", fm_err_meaning(FM_ERR_NOMEM));
-    return fm_meta_from_json(json, folder, ret_version, error);
-}
-
-/* Moves the complete folder to its place, durably; undone if that cannot be had. */
-static int move_folder(const struct fm_upload *upload, const struct fm_versions *versions,
-                       const char *id, struct fm_error *error)
-{
-    const struct fm_functions *functions = upload->functions;
-    int incoming_fd = functions->incoming_fd;
-    int failed = fm_files_sync(upload->folder_fd, upload->name, error);
-    if (!failed && versions->names.count == 0) { /* perhaps new: the way to it must stay too */
-        failed = fm_files_sync(versions->user_fd, versions->user, error);
-        if (!failed)
-            failed = fm_files_sync(functions->functions_fd, "functions", error);
-    }
-    if (failed)
-        return failed;
-    if (renameat(incoming_fd, upload->name, versions->folder_fd, id) != 0)
-        return fm_files_error(error, errno, "put into its place the version", id);
-    failed = fm_files_sync(versions->folder_fd, versions->function, error);
-    if (!failed)
-        failed = fm_files_sync(incoming_fd, "incoming", error);
-    if (failed) {
-        (void)renameat(versions->folder_fd, id, incoming_fd, upload->name);
-        (void)fsync(versions->folder_fd); /* the first failure is the one to tell */
-    }
-    return failed;
-}
-
 /* Whether there is a version to be replaced. */
 static int look_for_current(const struct fm_functions *functions,
                             const struct fm_versions *versions, bool *ret_found,
@@ -235,36 +170,16 @@ static int look_for_current(const struct fm_functions *functions,
 }
 
 /* Under the lock. */
-static int commit_folder(struct fm_upload *upload, const struct fm_versions *versions,
-                         const struct fm_version *wanted, const uint8_t digest[FM_DIGEST_BYTES],
-                         struct fm_version **ret_version, struct fm_error *error)
-{
-    char id[FM_ID_TEXT_SIZE];
-    struct fm_version *version = NULL;
-    struct fm_buffer text;
-    fm_buffer_init(&text, FM_STORE_META_BYTES_MAX);
-    fm_versions_next_id(upload->functions, versions, fm_clock_real_ns(), id);
-    int failed = make_version(upload, wanted, id, digest, &text, &version, error);
-    if (!failed)
-        failed = fm_files_put(upload->folder_fd, FM_STORE_META, text.data, text.length, error);
-    if (!failed)
-        failed = move_folder(upload, versions, id, error);
-    fm_buffer_done(&text);
-    if (failed) {
-        fm_version_free(version);
-        return failed;
-    }
-    *ret_version = version;
-    return 0;
-}
-
-/* Under the lock. */
 static int commit_locked(struct fm_upload *upload, const struct fm_version *wanted,
                          const uint8_t digest[FM_DIGEST_BYTES], struct fm_version **ret_version,
                          bool *ret_replaced, struct fm_error *error)
 {
     struct fm_functions *functions = upload->functions;
     struct fm_versions versions;
+    struct fm_staged staged = {
+        .name = upload->name, .folder_fd = upload->folder_fd, .version = *wanted};
+    staged.version.sha256 = upload->sha256_text;
+    staged.version.size = upload->bytes;
     int failed =
         fm_versions_open(functions, wanted->user, wanted->function, true, &versions, error);
     if (failed)
@@ -272,7 +187,7 @@ static int commit_locked(struct fm_upload *upload, const struct fm_version *want
     bool replaced = false;
     failed = look_for_current(functions, &versions, &replaced, error);
     if (!failed)
-        failed = commit_folder(upload, &versions, wanted, digest, ret_version, error);
+        failed = fm_versions_commit(functions, &versions, &staged, digest, ret_version, error);
     if (failed)
         fm_versions_tidy(functions, &versions); /* folders that were made for it */
     else

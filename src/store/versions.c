@@ -279,6 +279,20 @@ static int append_dump(const char *text, size_t bytes, void *data)
     return dump->failed ? -1 : 0;
 }
 
+static int put_proof(const struct fm_functions *functions, const struct fm_version *version,
+                     const uint8_t digest[FM_DIGEST_BYTES], json_t *json)
+{
+    char sha256[FM_DIGEST_TEXT_SIZE];
+    char hash[FM_DIGEST_TEXT_SIZE];
+    fm_files_hex(digest, FM_DIGEST_BYTES, sha256);
+    fm_keyed_hash(functions->key, version, functions->build_id, digest, hash);
+    if (json_object_set_new(json, "build", json_string(functions->build_id)) != 0 ||
+        json_object_set_new(json, "code_sha256", json_string(sha256)) != 0 ||
+        json_object_set_new(json, "code_hmac", json_string(hash)) != 0)
+        return FM_ERR_NOMEM;
+    return 0;
+}
+
 int fm_versions_meta_text(const struct fm_functions *functions, const struct fm_version *version,
                           const uint8_t digest[FM_DIGEST_BYTES], struct fm_buffer *text,
                           struct fm_error *error)
@@ -287,10 +301,7 @@ int fm_versions_meta_text(const struct fm_functions *functions, const struct fm_
     int failed = fm_meta_build(version, &json, error);
     if (failed)
         return failed;
-    char hash[FM_DIGEST_TEXT_SIZE];
-    fm_keyed_hash(functions->key, version, functions->build_id, digest, hash);
-    if (json_object_set_new(json, "build", json_string(functions->build_id)) != 0 ||
-        json_object_set_new(json, "code_hmac", json_string(hash)) != 0)
+    if (digest && put_proof(functions, version, digest, json) != 0)
         return out_of_memory(error);
     struct dump dump = {.text = text};
     if (json_dump_callback(json, append_dump, &dump, META_FORM) == 0 &&

@@ -57,6 +57,22 @@ FM_MUST_CHECK int fm_versions_bury(const struct fm_versions *versions, const cha
 FM_MUST_CHECK bool fm_versions_past(const struct fm_versions *versions, const char *id,
                                     const struct fm_version *current);
 
+/* A folder of `incoming` that is to be a version: all of it is there, synced, but meta.json. */
+struct fm_staged {
+    const char *name; /* in incoming/ */
+    int folder_fd;
+    struct fm_version version; /* all but id, folder and created_ns; borrowed */
+};
+
+/* Makes it the current version, whose machine code has this digest (NULL: it has none that is
+ * proved).  FM_ERR_BAD_REQUEST, FM_ERR_TOO_LARGE: not for meta.json.  Under the lock.  (commit.c)
+ */
+FM_MUST_CHECK int fm_versions_commit(struct fm_functions *functions,
+                                     const struct fm_versions *versions,
+                                     const struct fm_staged *staged,
+                                     const uint8_t digest[FM_DIGEST_BYTES],
+                                     struct fm_version **ret_version, struct fm_error *error);
+
 /* Moves one entry into `trash`, under a name that is then to be removed.  Under the lock. */
 FM_MUST_CHECK int fm_versions_trash(const struct fm_functions *functions,
                                     const struct fm_versions *versions, const char *name,
@@ -69,8 +85,8 @@ void fm_versions_tidy(const struct fm_functions *functions, struct fm_versions *
 
 /* --- meta.json -------------------------------------------------------------------------------- */
 
-/* Its text, with the keyed hash of the code that has this digest.  Errors of fm_meta_build(), and
- * FM_ERR_TOO_LARGE; the buffer's ceiling is FM_STORE_META_BYTES_MAX. */
+/* Its text, with this digest of the code and its keyed hash; NULL: with neither.  Errors of
+ * fm_meta_build(), and FM_ERR_TOO_LARGE; the buffer's ceiling is FM_STORE_META_BYTES_MAX. */
 FM_MUST_CHECK int fm_versions_meta_text(const struct fm_functions *functions,
                                         const struct fm_version *version,
                                         const uint8_t digest[FM_DIGEST_BYTES],

@@ -28,6 +28,7 @@ static _Thread_local struct {
 int __real_openat(int folder, const char *name, int flags, ...);
 int __real_mkdirat(int folder, const char *name, mode_t mode);
 int __real_renameat(int from_folder, const char *from, int to_folder, const char *to);
+int __real_linkat(int from_folder, const char *from, int to_folder, const char *to, int flags);
 int __real_unlinkat(int folder, const char *name, int flags);
 int __real_fsync(int fd);
 int __real_fstat(int fd, struct stat *status);
@@ -39,6 +40,7 @@ ssize_t __real_write(int fd, const void *data, size_t bytes);
 int __wrap_openat(int folder, const char *name, int flags, ...);
 int __wrap_mkdirat(int folder, const char *name, mode_t mode);
 int __wrap_renameat(int from_folder, const char *from, int to_folder, const char *to);
+int __wrap_linkat(int from_folder, const char *from, int to_folder, const char *to, int flags);
 int __wrap_unlinkat(int folder, const char *name, int flags);
 int __wrap_fsync(int fd);
 int __wrap_fstat(int fd, struct stat *status);
@@ -172,6 +174,16 @@ int __wrap_renameat(int from_folder, const char *from, int to_folder, const char
     int result = __real_renameat(from_folder, from, to_folder, to);
     if (result == 0)
         trace("rename", from, to);
+    return result;
+}
+
+int __wrap_linkat(int from_folder, const char *from, int to_folder, const char *to, int flags)
+{
+    if (must_fail())
+        return -1;
+    int result = __real_linkat(from_folder, from, to_folder, to, flags);
+    if (result == 0)
+        trace("link", to, NULL);
     return result;
 }
 

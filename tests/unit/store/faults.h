@@ -1,7 +1,7 @@
 /* faults.h - a disk that fails: the linker sends the system calls of the tested code here (--wrap).
  *
- * Counted are openat, mkdirat, renameat, unlinkat, read, pread, write, fsync, fstat and fchmod, on
- * the calling thread. */
+ * Counted are openat, mkdirat, renameat, linkat, unlinkat, read, pread, write, fsync, fstat and
+ * fchmod, on the calling thread. */
 #pragma once
 
 #include <stdbool.h>

@@ -109,6 +109,62 @@ static void uploads(void **state)
     }
 }
 
+static int edit_args(void *data, struct fm_version *version, struct fm_error *error)
+{
+    (void)data;
+    (void)error;
+    version->args_count = 1;
+    return 0;
+}
+
+/* Another configuration for the same module. */
+static bool edit_run(long nth, int errnum, bool crash)
+{
+    struct deployed first = deploy("simon", "echo", "module");
+    struct deployed second = {0};
+    struct fm_error error = {0};
+    struct seen seen;
+    faults_arm(nth, errnum, crash);
+    int failed = fm_functions_edit(fixture_store, "simon", "echo", edit_args, NULL, &second.version,
+                                   &second.sequence, &error);
+    bool struck = faults_disarm();
+    assert_int_equal(failed == 0, second.version != NULL);
+    assert_int_equal(error.code, failed);
+    if (failed)
+        assert_true(struck);
+    if (failed && !crash) { /* what cannot be read is an error of the disk, whatever the reason */
+        assert_true(failed == wanted_code(errnum) || failed == FM_ERR_IO);
+        assert_int_equal(count_in("functions/simon/echo"), 1);
+    }
+    assert_whole(first.version, "module");
+    assert_string_equal(after_restart("module", NULL), "module");
+    see(&seen);
+    assert_int_equal(seen.count, 1);
+    if (!failed)
+        assert_int_equal(seen.versions[0]->args_count, 1);
+    else if (!crash)
+        assert_int_equal(seen.versions[0]->args_count, 2);
+    seen_done(&seen);
+    fm_version_free(first.version);
+    fm_version_free(second.version);
+    clear();
+    return struck;
+}
+
+static void edits(void **state)
+{
+    (void)state;
+    open_store();
+    for (size_t j = 0; j < FM_ARRAY_LENGTH(errnums); j++) {
+        for (int crash = 0; crash <= 1; crash++) {
+            long nth = 1;
+            while (edit_run(nth, errnums[j], crash))
+                nth++;
+            assert_true(nth > 20 && nth < 200);
+        }
+    }
+}
+
 static bool removal_run(long nth, int errnum, bool crash)
 {
     uint64_t sequence = 77;
@@ -217,10 +273,8 @@ static void clearing_up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        STORE_TEST(uploads),
-        STORE_TEST(removals),
-        STORE_TEST(drops),
-        STORE_TEST(clearing_up),
+        STORE_TEST(uploads), STORE_TEST(edits),       STORE_TEST(removals),
+        STORE_TEST(drops),   STORE_TEST(clearing_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
