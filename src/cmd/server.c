@@ -121,6 +121,7 @@ static int make_shared(struct fm_server *server, const struct fm_server_start *s
         .engine = server->engine,
         .audience = &server->audience,
         .builds = server->builds,
+        .pool = server->pool,
         .memory_bytes_max = config->memory_bytes_max,
         .compile = fm_compile,
         .compile_data = server->compiler,

@@ -14,6 +14,7 @@ struct fm_accepting;
 struct fm_ask;
 struct fm_call;
 struct fm_chaining;
+struct fm_configuration;
 struct fm_file_get;
 struct fm_file_put;
 struct fm_file_removal;
@@ -105,6 +106,7 @@ struct fm_request {
     struct fm_under_way_call under_way;
     struct fm_chaining *chaining;
     struct fm_put *put;
+    struct fm_configuration *configuration;
     struct fm_removal *removal;
     struct fm_accepting *accepting;
     struct fm_ask *ask;

@@ -36,6 +36,7 @@ extern const struct fm_handler fm_invoke_handler;          /* POST /f/<user>/<fu
 extern const struct fm_handler fm_put_handler;             /* PUT */
 extern const struct fm_handler fm_function_get_handler;    /* GET */
 extern const struct fm_handler fm_function_delete_handler; /* DELETE */
+extern const struct fm_handler fm_function_patch_handler;  /* PATCH */
 extern const struct fm_handler fm_function_list_handler;   /* GET /f/<user> */
 extern const struct fm_handler fm_async_handler;           /* POST /fa/<user>/<function> */
 extern const struct fm_handler fm_call_list_handler;       /* GET /calls */

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "files/tree.h"
 #include "http/json.h"
+#include "http/patch.h"
 #include "http/routes.h"
 #include "sched/users_change.h"
 #include "store/user_trees.h"
@@ -239,8 +240,6 @@ static int take_patch(json_t *patch, struct fm_users_change *change, struct fm_e
 {
     const char *key = NULL;
     json_t *value = NULL;
-    if (!json_is_object(patch))
-        return fm_error_set(error, FM_ERR_BAD_REQUEST, "the body is not a JSON object");
     json_object_foreach(patch, key, value)
     {
         int failed = 0;
@@ -260,15 +259,9 @@ static int take_patch(json_t *patch, struct fm_users_change *change, struct fm_e
 static int parse_patch(const struct fm_buffer *body, struct fm_users_change *change,
                        struct fm_error *error)
 {
-    json_error_t why = {0};
-    const char *text = body->length > 0 ? (const char *)body->data : "";
-    json_auto_t *patch = json_loadb(text, body->length, JSON_REJECT_DUPLICATES, &why);
-    if (patch)
-        return take_patch(patch, change, error);
-    if (why.text[0] == '\0' || json_error_code(&why) == json_error_out_of_memory)
-        return fm_error_set(error, FM_ERR_NOMEM, "%s", fm_err_meaning(FM_ERR_NOMEM));
-    return fm_error_set(error, FM_ERR_BAD_REQUEST, "the body is not JSON: line %d, column %d: %s",
-                        why.line, why.column, why.text);
+    json_auto_t *patch = NULL;
+    int failed = fm_patch_parse(body, &patch, error);
+    return failed ? failed : take_patch(patch, change, error);
 }
 
 /* --- changing --------------------------------------------------------------------------------- */
@@ -299,32 +292,10 @@ static void on_changed(struct fm_users_change *change)
     fm_request_wake(request);
 }
 
-static bool is_patch_type(struct fm_request *request)
-{
-    static const char *const types[] = {"application/merge-patch+json", "application/json"};
-    const char *type = MHD_lookup_connection_value(request->client->connection, MHD_HEADER_KIND,
-                                                   MHD_HTTP_HEADER_CONTENT_TYPE);
-    for (size_t i = 0; type && i < FM_ARRAY_LENGTH(types); i++) {
-        size_t length = strlen(types[i]);
-        if (strncasecmp(type, types[i], length) == 0 && strchr("; \t", type[length]))
-            return true; /* also at the end: strchr() finds the NUL */
-    }
-    return false;
-}
-
 static int begin_patch(struct fm_request *request)
 {
-    request->body.length_max = FM_HTTP_SMALL_BODY_BYTES;
     int failed = begin_get(request);
-    if (failed)
-        return failed;
-    if (!is_patch_type(request))
-        return fm_error_set(&request->error, FM_ERR_BAD_REQUEST,
-                            "Content-Type: application/merge-patch+json is needed");
-    if (request->content_length > FM_HTTP_SMALL_BODY_BYTES)
-        return fm_error_set(&request->error, FM_ERR_TOO_LARGE, "the body is over %llu bytes",
-                            (unsigned long long)FM_HTTP_SMALL_BODY_BYTES);
-    return 0;
+    return failed ? failed : fm_patch_begin(request);
 }
 
 /* FM_ERR_BAD_REQUEST, FM_ERR_NOMEM, FM_ERR_BUSY. */

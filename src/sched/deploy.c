@@ -1,11 +1,15 @@
-/* deploy.c - the blocking half of an upload, and of a removal.
+/* deploy.c - the blocking half of an upload, of a change of limits, env or args, and of a removal.
  *
  * A job on the pool for builds does everything up to the commit in order; each step that fails ends
  * the deployment with nothing changed.  After the commit the news goes to all workers, and their
  * last acknowledgement is the answer.
  *
  * The module is loaded and linked once before the commit: what the pool of sandboxes cannot hold
- * (too large a memory, too many tables) is refused here and not at the first call. */
+ * (too large a memory, too many tables) is refused here and not at the first call.
+ *
+ * A change takes a moment and not seconds, so it does not wait behind modules that are compiled. It
+ * is applied to what is current when the store lets it in: two changes of different things at once
+ * are both kept, in either order (store/edit.c). */
 #include "sched/deploy.h"
 
 #include <stdatomic.h>
@@ -13,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "call/function.h"
+#include "call/change.h"
 #include "engine/module.h"
 #include "guest/guest.h"
 #include "loop/loop.h"
@@ -64,17 +68,21 @@ static int check_ceiling(const struct fm_deployer *deployer, struct fm_version *
         return 0;
     if (wanted->limits.memory_bytes != defaults.memory_bytes)
         return fm_error_set(error, FM_ERR_BAD_REQUEST,
-                            "limit.memory_bytes = %llu is over this server's ceiling of %llu",
+                            "limit memory_bytes = %llu is over this server's ceiling of %llu",
                             (unsigned long long)wanted->limits.memory_bytes,
                             (unsigned long long)most);
     wanted->limits.memory_bytes = most;
     return 0;
 }
 
+static bool memory_fits(const struct fm_version *wanted)
+{
+    return wanted->facts.memory_pages_min <= wanted->limits.memory_bytes / (64 * FM_KIB);
+}
+
 static int check_memory(const struct fm_version *wanted, struct fm_error *error)
 {
-    uint64_t pages_max = wanted->limits.memory_bytes / (64 * FM_KIB);
-    if (wanted->facts.memory_pages_min <= pages_max)
+    if (memory_fits(wanted))
         return 0;
     return fm_error_set(error, FM_ERR_UNSUPPORTED_MODULE,
                         "the module starts with %llu bytes of memory, over its limit memory_bytes "
@@ -168,6 +176,37 @@ static int run_upload(struct fm_deploy *deploy)
     return failed ? failed : publish(deploy, version);
 }
 
+/* --- changes and removals --------------------------------------------------------------------- */
+
+/* Under the store's lock. */
+static int edit_version(void *data, struct fm_version *version, struct fm_error *error)
+{
+    struct fm_deploy *deploy = data;
+    int failed = fm_change_apply(deploy->change, &deploy->arena, version, error);
+    if (!failed)
+        failed = check_ceiling(deploy->deployer, version, error);
+    if (!failed && !memory_fits(version)) /* nothing is wrong with the module */
+        failed = fm_error_set(error, FM_ERR_BAD_REQUEST,
+                              "limits.memory_bytes = %llu is under the %llu bytes of memory with "
+                              "which the module starts",
+                              (unsigned long long)version->limits.memory_bytes,
+                              (unsigned long long)(version->facts.memory_pages_min * 64 * FM_KIB));
+    return failed;
+}
+
+static int run_change(struct fm_deploy *deploy)
+{
+    struct fm_version *version = NULL;
+    int failed = fm_functions_edit(deploy->deployer->config.functions, deploy->wanted.user,
+                                   deploy->wanted.function, edit_version, deploy, &version,
+                                   &deploy->sequence, &deploy->error);
+    fm_arena_done(&deploy->arena);
+    if (failed)
+        return failed;
+    deploy->replaced = true;
+    return publish(deploy, version);
+}
+
 static int run_removal(struct fm_deploy *deploy)
 {
     const struct fm_deployer_config *config = &deploy->deployer->config;
@@ -188,8 +227,10 @@ static void run_deploy(struct fm_job *job)
     int failed = FM_ERR_BUSY;
     if (atomic_load(&deploy->deployer->stopped))
         deploy->upload = fm_upload_end(deploy->upload);
+    else if (deploy->upload)
+        failed = run_upload(deploy);
     else
-        failed = deploy->upload ? run_upload(deploy) : run_removal(deploy);
+        failed = deploy->change ? run_change(deploy) : run_removal(deploy);
     if (!failed)
         return; /* the last worker that has heard answers; perhaps it has, and `deploy` is gone */
     if (!deploy->error.code)
@@ -207,7 +248,8 @@ int fm_deploy_start(struct fm_deployer *deployer, struct fm_deploy *deploy, stru
     deploy->replaced = false;
     fm_arena_init(&deploy->arena, ARENA_BYTES_MAX);
     deploy->job.run = run_deploy;
-    return fm_pool_submit(deployer->config.builds, &deploy->job, NULL);
+    return fm_pool_submit(deploy->upload ? deployer->config.builds : deployer->config.pool,
+                          &deploy->job, NULL);
 }
 
 void fm_deploy_done(struct fm_deploy *deploy)

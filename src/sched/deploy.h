@@ -1,11 +1,14 @@
-/* deploy.h - from an uploaded module to a function that every worker runs, and its removal.
+/* deploy.h - from an uploaded module to a function that every worker runs; other limits, env and
+ * args for it; and its removal.
  *
- *      upload written --> compiled (elsewhere) --> committed to disk --> loaded once, as a proof
+ *      upload written --> compiled (elsewhere) --> loaded once, as a proof --> committed to disk
+ *      change --------> checked, for what is current -----------------------> committed to disk
+ *      removal -------------------------------------------------------------> marked on disk
  *                     --> told to every worker --> answered
  *
- * The blocking steps run on the pool for builds.  The answer comes when all workers know, so that
- * whoever got it finds the new version on any connection.  Two deployments of one function end in
- * one of them, whole: the later commit wins everywhere. */
+ * The blocking steps run on the pool for builds, the short ones on the one for files.  The answer
+ * comes when all workers know, so that whoever got it finds the new version on any connection.  Two
+ * deployments of one function end in one of them, whole: the later commit wins everywhere. */
 #pragma once
 
 #include "base/arena.h"
@@ -15,6 +18,7 @@
 #include "loop/pool.h"
 
 struct fm_audience;
+struct fm_change;
 struct fm_deployer; /* one per process; opaque; any thread */
 struct fm_engine;
 struct fm_functions;
@@ -34,6 +38,7 @@ struct fm_deployer_config {
     struct fm_engine *engine;
     const struct fm_audience *audience; /* all workers */
     struct fm_pool *builds;             /* its threads may wait for seconds */
+    struct fm_pool *pool;               /* for changes and removals */
     uint64_t memory_bytes_max;          /* ceiling of the limit memory_bytes */
     fm_compile_fn *compile;
     void *compile_data;
@@ -46,12 +51,14 @@ struct fm_deployer *fm_deployer_free(struct fm_deployer *deployer); /* NULL is f
 /* Deployments that have not begun end with FM_ERR_BUSY from now on.  Any thread; NULL is fine. */
 void fm_deployer_stop(struct fm_deployer *deployer);
 
-/* One deployment or removal; embedded in the asker, who keeps it until on_done is called on its own
- * loop.  The outcome: error.code is 0, or FM_ERR_* with a text for the user. */
+/* One deployment, change or removal; embedded in the asker, who keeps it until on_done is called on
+ * its own loop.  The outcome: error.code is 0, or FM_ERR_* with a text for the user. */
 struct fm_deploy {
     /* The asker's part. */
-    struct fm_upload *upload; /* written; taken over (ended in every case); NULL: a removal */
-    struct fm_version wanted; /* user, function, limits, env, args; borrowed texts */
+    struct fm_upload *upload;       /* written; taken over (ended in every case) */
+    const struct fm_change *change; /* borrowed; neither: a removal */
+    struct fm_version wanted;       /* user, function; of an upload also limits, env and args, which
+                                       are checked (call/change.h); borrowed texts */
     void (*on_done)(struct fm_deploy *deploy);
 
     /* The answer's part; what it points to is there until fm_deploy_done(). */
@@ -74,7 +81,10 @@ FM_MUST_CHECK int fm_deploy_start(struct fm_deployer *deployer, struct fm_deploy
                                   struct fm_mailbox *home);
 
 /* Frees what the answer holds.  Not while it is under way; one that is zeroed is fine.  A removal
- * holds nothing. */
+ * holds nothing.
+ *
+ * A change: FM_ERR_NOT_FOUND, no such function (any more); FM_ERR_BAD_REQUEST, FM_ERR_TOO_LARGE:
+ * not with the rest of what is current. */
 void fm_deploy_done(struct fm_deploy *deploy);
 
 /* The same steps without loops, for the start of the server: on this thread, before there are

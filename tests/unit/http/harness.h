@@ -28,6 +28,7 @@
 
 #include "base/clock.h"
 #include "call/call.h"
+#include "call/change.h"
 #include "call/function.h"
 #include "call/under_way.h"
 #include "http/http.h"
@@ -520,21 +521,27 @@ void fm_deploy_done(struct fm_deploy *deploy)
     deploy->version = fm_version_free(deploy->version);
 }
 
+/* A change is applied to the first function. */
 static void finish_deploy(int error)
 {
     struct fm_deploy *deploy = deploying;
-    bool removal = !deploy->upload;
+    bool removal = !deploy->upload && !deploy->change;
     deploying = NULL;
     deploy->upload = fm_upload_end(deploy->upload);
     deploy->error = (struct fm_error){.code = error, .text = "the deployer says"};
     if (error)
         deploy->missing = deploy_lacks;
     if (!error && !removal) {
-        struct fm_version from = deploy->wanted;
+        struct fm_version from = deploy->change ? *functions[0].version : deploy->wanted;
+        struct fm_arena arena;
+        fm_arena_init(&arena, FM_MIB);
+        if (deploy->change)
+            assert_int_equal(fm_change_apply(deploy->change, &arena, &from, NULL), 0);
         from.id = "v2";
         from.folder = "";
         from.sha256 = functions[0].version->sha256;
         assert_int_equal(fm_version_new(&from, &deploy->version), 0);
+        fm_arena_done(&arena);
     }
     deploy->on_done(deploy);
 }

@@ -178,7 +178,8 @@ static void test_methods(void **state)
         const char *path;
         const char *allow;
     } rows[] = {
-        {"PATCH", "/f/u/echo", "GET, HEAD, PUT, POST, DELETE, OPTIONS"},
+        {"BREW", "/f/u/echo", "GET, HEAD, PUT, POST, DELETE, PATCH, OPTIONS"},
+        {"PATCH", "/f/u", "GET, HEAD, OPTIONS"},
         {"PUT", "/f/u", "GET, HEAD, OPTIONS"},
         {"GET", "/fa/u/echo", "POST, OPTIONS"},
         {"HEAD", "/fa/u/echo", "POST, OPTIONS"},
