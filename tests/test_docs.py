@@ -134,7 +134,7 @@ def test_error_codes():
 def routes():
     """`METHOD path` of every handler in the table of routes."""
     variable = {"f": ["<user>", "<function>"], "fa": ["<user>", "<function>"], "calls": ["<id>"],
-                "users": ["<user>"]}
+                "users": ["<user>"], "files": ["<user>", "<path>"]}
     table = re.search(r"routes\[\] = \{(.*?)\n\};", code("src/http/routes.c"), re.S)[1]
     for block in table.split(".first = ")[1:]:
         first = re.match(r'"(\w+)"', block)[1]

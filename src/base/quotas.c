@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "base/limits.h"
+
 const struct fm_quota_row fm_quota_rows[] = {
 #define X(field, unit_name, default_value, min_value, max_value, text)                             \
     {.name = #field,                                                                               \
@@ -17,6 +19,8 @@ const struct fm_quota_row fm_quota_rows[] = {
     FM_QUOTA_MAP(X)
 #undef X
 };
+
+_Static_assert(FM_TREE_FILES_MAX == 100000, "the most of files_count");
 
 const size_t fm_quota_rows_count = FM_ARRAY_LENGTH(fm_quota_rows);
 

@@ -5,7 +5,6 @@
 #pragma once
 
 #include "base/error.h"
-#include "base/limits.h"
 #include "base/units.h"
 
 /* clang-format off */
@@ -18,7 +17,7 @@
     X(cpu_percent,    NONE,  0,       0,   25600,           "CPU time, in percent of one core; 0: no bound") \
     X(memory_bytes,   BYTES, 0,       0,   1024 * FM_GIB,   "linear memory of all its calls; 0: no bound") \
     X(files_bytes,    BYTES, FM_GIB,  0,   1024 * FM_GIB,   "its files")                                \
-    X(files_count,    NONE,  10000,   0,   FM_TREE_FILES_MAX, "its files and their folders")
+    X(files_count,    NONE,  10000,   0,   100000,            "its files and their folders")
 /* clang-format on */
 
 struct fm_quotas {
