@@ -204,6 +204,7 @@ static int make_trees(struct fm_server *server, struct fm_error *error)
         .functions = server->functions,
         .pool = server->pool,
         .contents_bytes_max = server->config->files_memory_bytes,
+        .kept_bytes_max = FM_TREES_KEPT_BYTES_MAX,
         .names_max = FM_TREES_NAMES_MAX,
         .quotas = quotas_in_force,
         .changed = on_files_changed,

@@ -40,7 +40,8 @@ struct fm_content {
     struct fm_contents *contents;
     uint64_t bytes; /* never changes */
     char *path;     /* changes under `moves` */
-    bool moved;     /* the same; the file is deleted with the content */
+    bool moved;     /* the same; the file is kept for this content, and deleted with it */
+    bool lost;      /* the same; there is no file any more */
 
     /* Under the mutex. */
     uint32_t holders;
@@ -60,6 +61,7 @@ struct fm_contents {
     struct fm_list idle;
     struct fm_list gone;
     uint64_t held;     /* contents that are */
+    uint64_t kept;     /* bytes of those that were moved, until they are deleted */
     uint64_t bytes;    /* in memory; also of those that are being loaded */
     uint32_t mappings; /* the same */
     struct fm_contents_counts counts;
@@ -163,9 +165,14 @@ static void destroy(struct fm_content *content)
 {
     struct memory memory = {
         .data = content->data, .bytes = content->bytes, .mapped = content->mapped};
+    struct fm_contents *contents = content->contents;
     give_back(&memory);
-    if (content->moved)
+    if (content->moved) {
         (void)unlink(content->path); /* what is left goes at the next start */
+        lock(contents);
+        contents->kept -= content->bytes;
+        unlock(contents);
+    }
     free(content->path);
     free(content);
 }
@@ -354,7 +361,7 @@ int fm_content_open(struct fm_content *content, int *ret_fd)
     struct stat status;
     int error = pthread_rwlock_rdlock(&content->contents->moves);
     FM_ASSERT(error == 0);
-    int failed = walk(content->path, &fd);
+    int failed = content->lost ? -EIO : walk(content->path, &fd);
     error = pthread_rwlock_unlock(&content->contents->moves);
     FM_ASSERT(error == 0);
     if (failed)
@@ -453,23 +460,46 @@ int fm_content_load(struct fm_content *content)
     return failed;
 }
 
-int fm_content_move(struct fm_content *content, const char *path, int (*move)(void *data),
-                    void *data)
+/* Whether there is room for one more file that is kept.  Then it is taken. */
+static bool take_room(struct fm_contents *contents, uint64_t bytes)
 {
+    lock(contents);
+    uint64_t most = contents->config.kept_bytes_max;
+    bool fits = contents->kept == 0 || (contents->kept <= most && bytes <= most - contents->kept);
+    contents->kept += fits ? bytes : 0;
+    unlock(contents);
+    return fits;
+}
+
+static void give_room(struct fm_contents *contents, uint64_t bytes)
+{
+    lock(contents);
+    contents->kept -= bytes;
+    unlock(contents);
+}
+
+int fm_content_move(struct fm_content *content, const char *path,
+                    int (*move)(void *data, bool keep), void *data)
+{
+    struct fm_contents *contents = content->contents;
     char *copy = strdup(path);
     if (!copy)
         return FM_ERR_NOMEM;
-    int error = pthread_rwlock_wrlock(&content->contents->moves);
+    int error = pthread_rwlock_wrlock(&contents->moves);
     FM_ASSERT(error == 0);
-    FM_ASSERT(!content->moved);
-    int failed = move(data);
+    FM_ASSERT(!content->moved && !content->lost);
+    bool keep = take_room(contents, content->bytes);
+    int failed = move(data, keep);
     if (!failed) {
         char *old = content->path;
         content->path = copy;
-        content->moved = true;
+        content->moved = keep;
+        content->lost = !keep;
         copy = old;
+    } else if (keep) {
+        give_room(contents, content->bytes);
     }
-    error = pthread_rwlock_unlock(&content->contents->moves);
+    error = pthread_rwlock_unlock(&contents->moves);
     FM_ASSERT(error == 0);
     free(copy);
     return failed;

@@ -23,6 +23,10 @@ struct fm_contents_config {
     uint64_t bytes_max; /* of contents in memory; what is pinned may be over it */
     uint32_t files_max; /* of mappings; more are read into memory instead */
 
+    /* Of files on disk that were replaced or deleted, and are kept for those who hold their
+     * contents; one alone may be over it. */
+    uint64_t kept_bytes_max;
+
     /* Asks for an fm_contents_tidy() soon, on a thread that may block.  Any thread; must not block.
      * NULL: whoever gives something up tidies at once. */
     void (*untidy)(void *data);
@@ -57,11 +61,12 @@ FM_MUST_CHECK int fm_content_load(struct fm_content *content);
 /* Its file, for reading; the same errors.  Blocks. */
 FM_MUST_CHECK int fm_content_open(struct fm_content *content, int *ret_fd);
 
-/* Calls `move`, which gives the content's file the name `path`; nobody opens it meanwhile.  What is
- * there is deleted after the last release.  FM_ERR_NOMEM, or an error of `move`: then nothing has
+/* The content's file is replaced or deleted, by `move`: with `keep` so that it has the name `path`
+ * afterwards, where it is deleted after the last release; else (kept_bytes_max) who opens it later
+ * gets -EIO.  Nobody opens it meanwhile.  FM_ERR_NOMEM, or an error of `move`: then nothing has
  * changed.  Once for a content.  Blocks. */
 FM_MUST_CHECK int fm_content_move(struct fm_content *content, const char *path,
-                                  int (*move)(void *data), void *data);
+                                  int (*move)(void *data, bool keep), void *data);
 
 struct fm_contents_counts {
     uint64_t loads;

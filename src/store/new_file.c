@@ -239,12 +239,13 @@ static int rename_into_place(const struct placing *placing)
 }
 
 /* Nobody opens the old file meanwhile. */
-static int replace(void *data)
+static int replace(void *data, bool keep)
 {
     const struct placing *placing = data;
     int trash_fd = placing->file->trees->config.functions->trash_fd;
-    bool kept = linkat(placing->folder, placing->name, trash_fd, placing->trash_name, 0) == 0;
-    if (!kept && errno != ENOENT) /* an operator has removed it: then nobody can read it */
+    bool kept =
+        keep && linkat(placing->folder, placing->name, trash_fd, placing->trash_name, 0) == 0;
+    if (keep && !kept && errno != ENOENT) /* an operator has removed it: then nobody can read it */
         return fm_files_error(placing->error, errno, "keep for calls under way", placing->name);
     int failed = rename_into_place(placing);
     if (failed && kept)

@@ -30,12 +30,13 @@ struct moving {
 };
 
 /* Nobody opens it meanwhile. */
-static int move(void *data)
+static int move(void *data, bool keep)
 {
     const struct moving *moving = data;
     int trash_fd = moving->functions->trash_fd;
-    if (renameat(moving->folder, moving->name, trash_fd, moving->trash_name) == 0 ||
-        errno == ENOENT) /* an operator was faster */
+    int failed = keep ? renameat(moving->folder, moving->name, trash_fd, moving->trash_name)
+                      : unlinkat(moving->folder, moving->name, 0);
+    if (failed == 0 || errno == ENOENT) /* an operator was faster */
         return 0;
     return fm_files_error(moving->error, errno, "delete", moving->name);
 }

@@ -93,6 +93,7 @@ int fm_user_trees_open(const struct fm_user_trees_config *config, struct fm_user
     const struct fm_contents_config contents = {
         .bytes_max = config->contents_bytes_max,
         .files_max = MAPPINGS_MAX,
+        .kept_bytes_max = config->kept_bytes_max,
         .untidy = config->pool ? on_untidy : NULL,
         .data = trees,
     };

@@ -6,8 +6,8 @@
  * stays in memory (the least recently used user's goes first); changes go to the disk, and then
  * into the tree.  A change is one rename: a file is there as it was, or as it is now, as a whole.
  *
- * A file that is replaced or deleted while somebody holds its content is kept in <data>/trash/
- * until the last of them is gone, or the server ends.
+ * A file that is replaced or deleted while somebody holds its content is kept in <data>/trash/,
+ * if there is room for one more such file, until the last of them is gone or the server ends.
  *
  * What blocks says so and is for threads that may; the rest is for any thread. */
 #pragma once
@@ -25,6 +25,7 @@ struct fm_user_trees_config {
     struct fm_pool
         *pool; /* gives memory and disk back, and outlives this; NULL: who gives up does */
     uint64_t contents_bytes_max; /* of files in memory */
+    uint64_t kept_bytes_max;     /* on disk, of files that were replaced and may still be read */
     uint64_t names_max;          /* of trees in memory: files, folders, and one a user */
     void (*quotas)(void *data, const char *user, struct fm_quotas *ret_quotas);
     /* A user's files have changed: who caches their root should let go of it.  NULL is fine. */

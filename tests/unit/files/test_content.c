@@ -27,7 +27,8 @@ static int untidy_count;
 
 static void start(uint64_t bytes_max, uint32_t files_max)
 {
-    const struct fm_contents_config config = {.bytes_max = bytes_max, .files_max = files_max};
+    const struct fm_contents_config config = {
+        .bytes_max = bytes_max, .files_max = files_max, .kept_bytes_max = 100};
     fm_contents_free(contents);
     assert_int_equal(fm_contents_new(&config, &contents), 0);
 }
@@ -285,9 +286,11 @@ static void a_path_may_be_longer_than_the_system_takes(void **state)
 
 /* --- moving ----------------------------------------------------------------------------------- */
 
-static int move_a_to_b(void *data)
+static int move_a_to_b(void *data, bool keep)
 {
     (void)data;
+    if (!keep)
+        return unlink(path_of("a")) == 0 ? 0 : FM_ERR_IO;
     return rename(path_of("a"), path_of("b")) == 0 ? 0 : FM_ERR_IO;
 }
 
@@ -306,9 +309,10 @@ static void a_file_that_was_replaced_is_read_until_the_last_release(void **state
     assert_true(exists("a"));
 }
 
-static int refuse(void *data)
+static int refuse(void *data, bool keep)
 {
     (void)data;
+    (void)keep;
     return FM_ERR_IO;
 }
 
@@ -323,6 +327,56 @@ static void a_move_that_fails_changes_nothing(void **state)
     look(content, 'a', 10);
     fm_content_release(content);
     assert_true(exists("a"));
+}
+
+static int rename_it(void *data, bool keep)
+{
+    const char *const *names = data;
+    if (!keep)
+        return unlink(path_of(names[0])) == 0 ? 0 : FM_ERR_IO;
+    return rename(path_of(names[0]), path_of(names[1])) == 0 ? 0 : FM_ERR_IO;
+}
+
+static void replaced(struct fm_content *content, const char *from, const char *to)
+{
+    const char *names[2] = {from, to};
+    assert_int_equal(fm_content_move(content, path_of(to), rename_it, names), 0);
+}
+
+/* 100 bytes, or one file. */
+static void what_is_kept_has_a_bound(void **state)
+{
+    (void)state;
+    struct fm_content *huge = made("a", 'a', 1000);
+    struct fm_content *small = made("b", 'b', 1);
+    replaced(huge, "a", "k1");
+    replaced(small, "b", "k2");
+    look(huge, 'a', 1000);
+    assert_int_equal(fm_content_load(small), -EIO);
+    assert_false(exists("k2"));
+    fm_content_release(huge);
+    fm_content_release(small);
+
+    static const char *const names[] = {"c", "d", "e"};
+    static const char *const kept[] = {"k3", "k4", "k5"};
+    static const size_t sizes[] = {60, 40, 1};
+    struct fm_content *all[3];
+    for (size_t i = 0; i < 3; i++) {
+        all[i] = made(names[i], 'x', sizes[i]);
+        replaced(all[i], names[i], kept[i]);
+    }
+    look(all[0], 'x', 60);
+    look(all[1], 'x', 40);
+    assert_int_equal(fm_content_load(all[2]), -EIO);
+    fm_content_release(all[1]);
+    struct fm_content *last = made("f", 'x', 40);
+    replaced(last, "f", "k6");
+    look(last, 'x', 40);
+    fm_content_release(last);
+    fm_content_release(all[0]);
+    fm_content_release(all[2]);
+    assert_false(exists("k3"));
+    assert_false(exists("k6"));
 }
 
 /* --- tidying ---------------------------------------------------------------------------------- */
@@ -455,6 +509,7 @@ int main(void)
         TEST(a_path_may_be_longer_than_the_system_takes),
         TEST(a_file_that_was_replaced_is_read_until_the_last_release),
         TEST(a_move_that_fails_changes_nothing),
+        TEST(what_is_kept_has_a_bound),
         TEST(somebody_else_may_tidy),
         TEST(without_memory_nothing_is_lost),
         TEST(many_threads_share_contents),

@@ -93,6 +93,7 @@ static int setup(void **state)
     const struct fm_user_trees_config trees = {
         .functions = f->store,
         .contents_bytes_max = FM_MIB,
+        .kept_bytes_max = FM_GIB,
         .names_max = 1000,
         .quotas = give_quotas,
     };
@@ -191,6 +192,7 @@ static void forget_trees(struct fixture *f)
     const struct fm_user_trees_config trees = {
         .functions = f->store,
         .contents_bytes_max = FM_MIB,
+        .kept_bytes_max = FM_GIB,
         .names_max = 1000,
         .quotas = give_quotas,
     };

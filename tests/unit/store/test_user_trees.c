@@ -34,6 +34,7 @@ static void open_trees_of(uint64_t names_max)
     const struct fm_user_trees_config config = {
         .functions = fixture_store,
         .contents_bytes_max = FM_MIB,
+        .kept_bytes_max = FM_GIB,
         .names_max = names_max,
         .quotas = give_quotas,
         .changed = note_change,
