@@ -191,6 +191,8 @@ static void on_written(struct fm_job *job)
     }
     if (put->last)
         answer(put);
+    else /* each piece has as much time as other bodies: a file may be large */
+        fm_deadline_set(&put->http->bodies, &request->client->deadline);
     fm_request_wake(request); /* a failure in the middle is told to the next piece */
 }
 

@@ -34,6 +34,7 @@ static int setup_files(void **state)
     const struct fm_user_trees_config config = {
         .functions = store,
         .contents_bytes_max = FM_MIB,
+        .kept_bytes_max = FM_GIB,
         .names_max = 1000,
         .quotas = give_quotas,
     };
@@ -326,6 +327,33 @@ static void test_too_many_at_once(void **state)
         hang_up(&peers[i]);
 }
 
+/* The body has time again with each piece, not only once. */
+static void test_slow_and_stalled_bodies(void **state)
+{
+    (void)state;
+    struct peer slow = dial();
+    struct peer stalled = dial();
+    char *body = pattern(4 * PUT_PIECE);
+    put_head(&slow, "/files/u/slow", 4 * PUT_PIECE);
+    put_head(&stalled, "/files/u/stalled", 4 * PUT_PIECE);
+    for (size_t i = 0; i < 4; i++) {
+        assert_true(say_bytes(&slow, body + i * PUT_PIECE, PUT_PIECE));
+        pump();
+        pump_until(nothing_under_way);
+        advance(2 * FM_NS_PER_S); /* of the three that it has */
+    }
+    struct reply reply = listen_for(&slow, false);
+    assert_int_equal(reply.status, 201);
+    free(reply.body);
+    free(body);
+    hear(&stalled);
+    assert_true(stalled.ended);
+    pump_until(nothing_under_way);
+    assert_int_equal(count_in("incoming"), 0);
+    hang_up(&slow);
+    hang_up(&stalled);
+}
+
 static void test_over_the_size(void **state)
 {
     (void)state;
@@ -391,6 +419,7 @@ int main(void)
         TEST(test_free_with_files_under_way),
         TEST(test_too_many_at_once),
         TEST(test_over_the_size),
+        TEST(test_slow_and_stalled_bodies),
         TEST(test_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
