@@ -4,7 +4,7 @@ FROM debian:bookworm-slim
 RUN apt-get update \
  && apt-get install -y --no-install-recommends \
         clang-22 lld-22 wasi-libc libclang-rt-22-dev-wasm32 libc++-22-dev-wasm32 \
-        libc++abi-22-dev-wasm32 \
+        libc++abi-22-dev-wasm32 make \
  && rm -rf /var/lib/apt/lists/*
 COPY include/faasm /tmp/faasm/include/faasm
 COPY sdk/c /tmp/faasm/sdk/c

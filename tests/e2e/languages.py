@@ -4,6 +4,7 @@ make. A language whose compiler is missing is skipped, and the reason says so.""
 import functools
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 
@@ -28,6 +29,12 @@ def run(module, stdin=b"", options=()):
     result = subprocess.run([FAASM, "run", *options, str(module)], input=stdin, capture_output=True,
                             timeout=120)
     return result.returncode, result.stdout, result.stderr.decode()
+
+
+def documented(language):
+    """The first example of a language in docs/functions.md."""
+    text = (ROOT / "docs/functions.md").read_text()
+    return re.search(rf"^```{language}\n(.*?)^```", text, re.M | re.S)[1]
 
 
 @functools.cache

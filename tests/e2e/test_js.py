@@ -5,7 +5,7 @@ import textwrap
 
 import pytest
 
-from languages import ROOT, need_quickjs, run, sh
+from languages import ROOT, documented, need_quickjs, run, sh
 from process import Server
 
 NOT_RUN = "faasm: run: child calls were not run"
@@ -27,6 +27,11 @@ def script(tmp_path):
         sh(ROOT / "sdk/js/build", tmp_path / "script.js", tmp_path / "script.wasm")
         return tmp_path / "script.wasm"
     return build
+
+
+def test_the_example_of_the_documents(script):
+    module = script(documented("js"))
+    assert run(module, b"you") == (0, b"Hello you!", "INFO greets you\n")
 
 
 def test_js_answers(script):

@@ -5,7 +5,7 @@ import textwrap
 
 import pytest
 
-from languages import ROOT, WASI, need_rust, run, sh
+from languages import ROOT, WASI, documented, need_rust, run, sh
 from process import Server
 
 RUST = ROOT / "sdk/rust"
@@ -84,6 +84,10 @@ def test_rust_without_its_library(bare_crate):
     code, output, log = run(panics)
     assert (code, output) == (70, b"")
     assert log.startswith("ERROR panicked at") and "no input, 0 bytes" in log
+
+
+def test_the_example_of_the_documents(std_crate):
+    assert run(std_crate.compile_text(documented("rust")), b"you") == (0, b"Hello you", "")
 
 
 def test_rust_answers(std_crate):
