@@ -77,6 +77,7 @@ int exec(struct FaasmMemory *memory);
 /* --- the host ------------------------------------------------------------------------------- */
 
 /* Every import of the module `faasm`: result, name, parameters. Its name in C has faasm_ before. */
+/* Made by script/imports: */
 #define FAASM_IMPORTS(X)                                                                           \
     X(int32_t, input_size, (void))                                                                 \
     X(int32_t, input_read, (uint32_t offset, void *buffer, uint32_t length))                       \
@@ -90,6 +91,7 @@ int exec(struct FaasmMemory *memory);
     X(int32_t, call_output_read, (int64_t call, uint32_t offset, void *buffer, uint32_t length))   \
     X(int32_t, call_info, (int32_t field, char *buffer, uint32_t size))                            \
     X(int32_t, log, (int32_t level, const char *text, uint32_t length))
+/* (end) */
 
 #ifdef __wasm__
 #define FAASM_IMPORT(result, name, parameters)                                                     \

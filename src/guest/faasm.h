@@ -4,13 +4,10 @@
 #include "engine/import.h"
 #include "guest/imports_faasm.h"
 
-#define X(name, signature, meaning)                                                                \
-    int fm_faasm_##name(struct fm_sandbox *sandbox, void *host, union fm_value *values);
-FM_FAASM_IMPORTS(X)
-#undef X
-
-#define X(name, signature, meaning)                                                                \
+#define X(name, signature, parameters, meaning) fm_import_fn fm_faasm_##name;
+#define PARKS(name, signature, parameters, meaning)                                                \
     fm_import_fn fm_faasm_##name;                                                                  \
     fm_import_fn fm_faasm_##name##_again;
-FM_FAASM_IMPORTS_SPECIAL(X)
+FM_FAASM_IMPORTS(X, PARKS)
+#undef PARKS
 #undef X

@@ -33,12 +33,11 @@ FM_2018_IMPORTS(X)
 #undef X
 
 static const struct fm_import faasm_rows[] = {
-#define X(name, signature, meaning) {"faasm", #name, signature, fm_faasm_##name, NULL},
-    FM_FAASM_IMPORTS(X)
-#undef X
-#define X(name, signature, meaning)                                                                \
+#define X(name, signature, parameters, meaning) {"faasm", #name, signature, fm_faasm_##name, NULL},
+#define PARKS(name, signature, parameters, meaning)                                                \
     {"faasm", #name, signature, fm_faasm_##name, fm_faasm_##name##_again},
-        FM_FAASM_IMPORTS_SPECIAL(X)
+    FM_FAASM_IMPORTS(X, PARKS)
+#undef PARKS
 #undef X
 };
 

@@ -28,7 +28,7 @@ WORDS = [b"a", b"b/c", b"../x", b"/", b".", b"d/", b"\xff", b"a\0b", b"name", b"
 def imports(header):
     """(name, parameters, result) of every row of a list of imports."""
     text = (ROOT / "src/guest" / header).read_text()
-    rows = re.findall(r'X\((?:\w+, )?"?(\w+)"?,\s*"([iI]*):([iI]?)"', text)
+    rows = re.findall(r'(?:X|PARKS)\((?:\w+, )?"?(\w+)"?,\s*"([iI]*):([iI]?)"', text)
     assert len(rows) > 8, header
     return rows
 
