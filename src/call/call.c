@@ -51,6 +51,14 @@ static int write_output(struct fm_call *call, const uint8_t *data, size_t bytes)
     return failed == FM_ERR_TOO_LARGE ? FM_ERR_GUEST_LIMIT : failed;
 }
 
+static int set_output(struct fm_call *call, const uint8_t *data, size_t bytes)
+{
+    if (bytes > call->output.length_max)
+        return FM_ERR_GUEST_LIMIT;
+    fm_buffer_clear(&call->output, call->output.length_max); /* its memory is used again */
+    return bytes > 0 ? fm_buffer_append(&call->output, data, bytes) : 0;
+}
+
 static void write_log(struct fm_call *call, const uint8_t *data, size_t bytes)
 {
     size_t room = call->log.length_max - call->log.length;
@@ -64,6 +72,7 @@ static void write_log(struct fm_call *call, const uint8_t *data, size_t bytes)
 const struct fm_call_io fm_call_io_memory = {
     .read_input = read_input,
     .write_output = write_output,
+    .set_output = set_output,
     .write_log = write_log,
 };
 

@@ -38,6 +38,8 @@ struct fm_call_io {
     int64_t (*read_input)(struct fm_call *call, uint64_t offset, uint8_t *data, size_t bytes);
     /* 0, FM_ERR_GUEST_LIMIT (over output_bytes; nothing is appended), FM_ERR_NOMEM, FM_ERR_IO. */
     int (*write_output)(struct fm_call *call, const uint8_t *data, size_t bytes);
+    /* The same, in place of all that was written before; on failure that is gone or still there. */
+    int (*set_output)(struct fm_call *call, const uint8_t *data, size_t bytes);
     /* Never fails: over log_bytes the rest is dropped and log_truncated set. */
     void (*write_log)(struct fm_call *call, const uint8_t *data, size_t bytes);
 };

@@ -104,13 +104,19 @@ static int write_stream(struct fm_call *call, const uint8_t *data, size_t bytes)
     return write_all(STDOUT_FILENO, data, bytes);
 }
 
+/* What was written cannot be taken back, so it is kept until the end: the last counts. */
+static int keep_output(struct fm_call *call, const uint8_t *data, size_t bytes)
+{
+    return fm_call_io_memory.set_output(call, data, bytes);
+}
+
 static void log_stream(struct fm_call *call, const uint8_t *data, size_t bytes)
 {
     if (write_all(STDERR_FILENO, data, bytes) != 0)
         call->log_truncated = true;
 }
 
-static const struct fm_call_io io_streamed = {read_stream, write_stream, log_stream};
+static const struct fm_call_io io_streamed = {read_stream, write_stream, keep_output, log_stream};
 
 static int64_t read_whole(struct fm_call *call, uint64_t offset, uint8_t *data, size_t bytes)
 {
@@ -118,7 +124,7 @@ static int64_t read_whole(struct fm_call *call, uint64_t offset, uint8_t *data, 
 }
 
 /* Native functions ask for their input's size, so it is read before they start. */
-static const struct fm_call_io io_whole = {read_whole, write_stream, log_stream};
+static const struct fm_call_io io_whole = {read_whole, write_stream, keep_output, log_stream};
 
 static int read_descriptor(int fd, struct fm_buffer *buffer, const char *name,
                            struct fm_error *error)
@@ -225,6 +231,7 @@ static int make_call(struct run *run, struct fm_error *error)
     struct fm_call *call = run->call;
     call->owner = run;
     call->io = &io_streamed;
+    call->output.length_max = run->output_limited ? (size_t)run->limits.output_bytes : PTRDIFF_MAX;
     call->files = run->tree;
     call->preopens = run->files ? NULL : run->preopens; /* perhaps none */
     call->preopens_count = run->dirs_count;
@@ -316,6 +323,9 @@ static int execute(struct run *run, struct fm_error *error)
         sleep_until(wait.until_ns);
     }
     run->guest = fm_guest_free(run->guest);
+    if (call->output.length > 0 &&
+        write_all(STDOUT_FILENO, call->output.data, call->output.length) != 0)
+        fm_call_fail(call, FM_ERR_IO, "the output could not be written");
     fm_call_set_state(call, FM_CALL_DONE, fm_clock_monotonic_ns());
     return 0;
 }

@@ -12,6 +12,9 @@
  * would name the first only.  People get a sentence that names as many as fit, with the types that
  * are wrong; programs a list of all.
  *
+ * `env` has two kinds of names: those of 2018, for functions of 2018, and those of the Faasm that
+ * came later (`__faasm_...`), which count as something from `faasm`.
+ *
  * A function of 2018 may import unknown functions of `env`: its C library imported many that are
  * never called, so they become stubs.  What is known must have the right type even there. */
 #include <stdio.h>
@@ -19,6 +22,7 @@
 #include <string.h>
 
 #include "engine/module.h"
+#include "guest/imports_later.h"
 #include "guest/private.h"
 
 #define SIGNATURE_RUN "iiii:i"
@@ -115,11 +119,20 @@ static const char *kind_word(enum fm_extern_kind kind)
 
 /* --- imports ---------------------------------------------------------------------------------- */
 
-static bool module_allowed(enum fm_abi abi, const char *module)
+/* Of the Faasm that came after 2018, whether we have it or not. */
+static bool is_later(const struct fm_extern *item)
 {
-    if (strcmp(module, "wasi_snapshot_preview1") == 0)
+    return strcmp(item->module, "env") == 0 &&
+           strncmp(item->name, FM_LATER_PREFIX, strlen(FM_LATER_PREFIX)) == 0;
+}
+
+static bool module_allowed(enum fm_abi abi, const struct fm_extern *item)
+{
+    if (strcmp(item->module, "wasi_snapshot_preview1") == 0)
         return true;
-    return strcmp(module, abi == FM_ABI_FAASM_2018 ? "env" : "faasm") == 0;
+    if (abi == FM_ABI_FAASM_2018)
+        return strcmp(item->module, "env") == 0;
+    return strcmp(item->module, "faasm") == 0 || is_later(item);
 }
 
 /* `ret_known` is the row it was compared with, when only its type is wrong. */
@@ -127,11 +140,11 @@ static bool import_fits(enum fm_abi abi, const struct fm_extern *item,
                         const struct fm_import **ret_known)
 {
     *ret_known = NULL;
-    if (item->kind != FM_EXTERN_FUNCTION || !module_allowed(abi, item->module))
+    if (item->kind != FM_EXTERN_FUNCTION || !module_allowed(abi, item))
         return false;
     const struct fm_import *known = fm_guest_import_find(item->module, item->name);
-    if (!known)
-        return abi == FM_ABI_FAASM_2018 && strcmp(item->module, "env") == 0;
+    if (!known) /* no name of later may turn into a stub that traps: it is not 2018's at all */
+        return abi == FM_ABI_FAASM_2018 && strcmp(item->module, "env") == 0 && !is_later(item);
     *ret_known = known;
     return strcmp(known->signature, item->signature) == 0;
 }
@@ -205,6 +218,29 @@ static int list_missing(const struct imports *lacking, struct fm_arena *arena,
     return 0;
 }
 
+/* Of some names of later: why they are not there. */
+static const struct {
+    const char *start; /* of the name */
+    const char *reason;
+} later_reasons[] = {
+    {"__faasm_chain_ptr", "calls are made by name, not by function pointer"},
+    {"__faasm_s3_", "there is no object storage"},
+    {"__faasm_sm_", "a call has no threads"},
+    {"__faasm_migrate_point", "a call stays on its machine"},
+};
+
+/* Of the first that has one; else "". */
+static const char *reason_for(const struct imports *lacking)
+{
+    for (size_t i = 0; i < lacking->count; i++)
+        for (size_t j = 0; j < FM_ARRAY_LENGTH(later_reasons); j++)
+            if (is_later(lacking->items[i]) &&
+                strncmp(lacking->items[i]->name, later_reasons[j].start,
+                        strlen(later_reasons[j].start)) == 0)
+                return later_reasons[j].reason;
+    return "";
+}
+
 static int refuse_imports(const struct imports *lacking, enum fm_abi abi, struct fm_error *error)
 {
     struct words words = {.used = 0};
@@ -219,8 +255,10 @@ static int refuse_imports(const struct imports *lacking, enum fm_abi abi, struct
     if (said < lacking->count)
         (void)snprintf(rest, sizeof(rest), "%s%zu more", said ? " and " : "",
                        lacking->count - said);
+    const char *reason = reason_for(lacking);
     return fm_error_set(error, FM_ERR_UNSUPPORTED_MODULE,
-                        "the module imports what this server lacks: %s%s", words.text, rest);
+                        "the module imports what this server lacks: %s%s%s%s", words.text, rest,
+                        reason[0] ? "; " : "", reason);
 }
 
 /* Fills in `missing`, or the facts. */
@@ -280,6 +318,14 @@ static size_t count_imports_from(const struct fm_module_shape *shape, const char
     return count;
 }
 
+static size_t count_later_imports(const struct fm_module_shape *shape)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < shape->imports_count; i++)
+        count += is_later(&shape->imports[i]);
+    return count;
+}
+
 /* An entry of the right name and the wrong type deserves to be told apart from none. */
 static int refuse_entry(const struct fm_module_shape *shape, struct fm_error *error)
 {
@@ -309,7 +355,7 @@ static int choose_abi(const struct fm_module_shape *shape, enum fm_abi *ret_abi,
                       struct fm_error *error)
 {
     bool start = exports_as(shape, "_start", SIGNATURE_COMMAND);
-    size_t from_faasm = count_imports_from(shape, "faasm");
+    size_t from_faasm = count_imports_from(shape, "faasm") + count_later_imports(shape);
     bool env_alone = count_imports_from(shape, "env") == shape->imports_count;
     if (exports_as(shape, "run", SIGNATURE_RUN) && from_faasm == 0 && (!start || env_alone))
         *ret_abi = FM_ABI_FAASM_2018;

@@ -5,8 +5,9 @@
  * folder is used for the first time, not when a C library merely looks which folders there are.
  *
  * Standard output is the call's output for plain commands.  A module that writes its output through
- * faasm.output_write, and every function of 2018, gets its standard output in the log: there printf
- * was always a diagnostic, and mixing it into the output would spoil it. */
+ * faasm.output_write (or env.__faasm_write_output), and every function of 2018, gets its standard
+ * output in the log: there printf was always a diagnostic, and mixing it into the output would
+ * spoil it. */
 #include "guest/descriptors.h"
 
 #include <errno.h>
@@ -25,8 +26,10 @@ static bool imports_output_write(const struct fm_module_facts *facts)
 {
     for (size_t i = 0; i < facts->imports_count; i++) {
         int order = strcmp(facts->imports[i], "faasm.output_write");
-        if (order >= 0) /* the list is sorted */
-            return order == 0;
+        if (order == 0 || strcmp(facts->imports[i], "env.__faasm_write_output") == 0)
+            return true;
+        if (order > 0) /* the list is sorted */
+            return false;
     }
     return false;
 }

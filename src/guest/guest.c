@@ -1,8 +1,8 @@
 /* guest.c - a call's guest, from its instance to the call's outcome.
  *
- *      INSTANTIATE --> INITIALIZE --> ENTRY --> ENDED
- *           |   (where exported)        |         ^
- *           +---------------------------+---------+     (trap, exit, limit)
+ *      INSTANTIATE --> ALLOCATE --> INITIALIZE --> ENTRY --> ENDED
+ *           |  (where it matters) (where exported)   |         ^
+ *           +----------------------------------------+---------+     (trap, exit, limit)
  *
  * A step starts something in the sandbox and is over when the sandbox is DONE; one driver polls it,
  * whatever the step.  The ABIs differ only in the name of their entry, in what goes before it and
@@ -198,6 +198,7 @@ static int start_step(struct fm_guest *guest)
             arguments_count = FM_ARRAY_LENGTH(arguments);
         }
         return fm_sandbox_call(guest->sandbox, entries[abi_of(guest)], arguments, arguments_count);
+    case FM_STEP_ALLOCATE: /* finish_step() has started it */
     case FM_STEP_ENDED:
         break;
     }
@@ -217,8 +218,13 @@ static bool finish_step(struct fm_guest *guest)
         end_normally(guest, fm_sandbox_result(guest->sandbox));
         return true;
     }
+    if (guest->step == FM_STEP_INSTANTIATE && fm_later_begin(guest)) {
+        guest->step = FM_STEP_ALLOCATE;
+        guest->under_way = true;
+        return false;
+    }
     bool initialize =
-        guest->step == FM_STEP_INSTANTIATE && guest->call->version->facts.has_initialize;
+        guest->step < FM_STEP_INITIALIZE && guest->call->version->facts.has_initialize;
     guest->step = initialize ? FM_STEP_INITIALIZE : FM_STEP_ENTRY;
     return false;
 }

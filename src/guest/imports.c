@@ -1,4 +1,4 @@
-/* imports.c - all host functions as the engine and the classifier see them, made from three lists.
+/* imports.c - all host functions as the engine and the classifier see them, made from four lists.
  *
  * Most functions of WASI and of 2018 give one number and neither park nor end the guest: they are
  * written as plain functions from parameters to that number, and the lists make the import around
@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "guest/faasm.h"
+#include "guest/later.h"
 #include "guest/private.h"
 #include "guest/syscalls_2018.h"
 #include "guest/wasi.h"
@@ -60,10 +61,21 @@ static const struct fm_import env_rows[] = {
 #undef X
 };
 
+static const struct fm_import later_rows[] = {
+#define X(name, signature, parameters, meaning)                                                    \
+    {"env", FM_LATER_PREFIX #name, signature, fm_later_##name, NULL},
+#define PARKS(name, signature, parameters, meaning)                                                \
+    {"env", FM_LATER_PREFIX #name, signature, fm_later_##name, fm_later_##name##_again},
+    FM_LATER_IMPORTS(X, PARKS)
+#undef PARKS
+#undef X
+};
+
 const struct fm_import_table fm_guest_tables[] = {
     {"faasm", faasm_rows, FM_ARRAY_LENGTH(faasm_rows)},
     {WASI, wasi_rows, FM_ARRAY_LENGTH(wasi_rows)},
     {"env", env_rows, FM_ARRAY_LENGTH(env_rows)},
+    {"env", later_rows, FM_ARRAY_LENGTH(later_rows)},
 };
 const size_t fm_guest_tables_count = FM_ARRAY_LENGTH(fm_guest_tables);
 

@@ -19,6 +19,7 @@ struct fm_2018_file {
 
 enum fm_guest_step {
     FM_STEP_INSTANTIATE, /* the instance, and the module's start function */
+    FM_STEP_ALLOCATE,    /* a first `malloc`, where it matters (later.c) */
     FM_STEP_INITIALIZE,  /* `_initialize`, where there is one */
     FM_STEP_ENTRY,       /* `_start`, `run` or `handle` */
     FM_STEP_ENDED,
@@ -56,6 +57,11 @@ struct fm_guest {
     bool content_loaded;        /* the answer is there; without an error its pin is ours */
     int content_error;
 
+    /* Of programs that import names of later (later.c). */
+    bool later_allocates; /* outputs of children get memory: later_at <= later_end */
+    uint64_t later_at;
+    uint64_t later_end;
+
     /* Of ABI faasm-2018. */
     uint32_t regions; /* address of the input region; the others follow */
     struct fm_2018_file files[FM_2018_FILES_COUNT];
@@ -76,9 +82,17 @@ FM_MUST_CHECK int64_t fm_stream_read(struct fm_guest *guest, uint8_t *data, size
 FM_MUST_CHECK int fm_stream_write(struct fm_guest *guest, const uint8_t *data, size_t bytes);
 void fm_stream_log(struct fm_guest *guest, const uint8_t *data, size_t bytes);
 
+/* This is the output, in place of what was written before; if that fails the call will fail. */
+void fm_stream_set(struct fm_guest *guest, const uint8_t *data, size_t bytes);
+
 /* The same for a descriptor's stream, which must be FM_STREAM_OUTPUT or FM_STREAM_LOG. */
 FM_MUST_CHECK int fm_stream_write_to(struct fm_guest *guest, enum fm_stream stream,
                                      const uint8_t *data, size_t bytes);
+
+/* --- later.c ---------------------------------------------------------------------------------- */
+
+/* Whether a first call of `malloc` was started in the sandbox, for FM_STEP_ALLOCATE. */
+FM_MUST_CHECK bool fm_later_begin(struct fm_guest *guest);
 
 /* --- abi_2018.c ------------------------------------------------------------------------------- */
 

@@ -29,6 +29,13 @@ int fm_stream_write(struct fm_guest *guest, const uint8_t *data, size_t bytes)
     return failed;
 }
 
+void fm_stream_set(struct fm_guest *guest, const uint8_t *data, size_t bytes)
+{
+    int failed = guest->call->io->set_output(guest->call, data, bytes);
+    if (failed && !guest->output_error)
+        guest->output_error = failed;
+}
+
 void fm_stream_log(struct fm_guest *guest, const uint8_t *data, size_t bytes)
 {
     if (bytes > 0)

@@ -149,7 +149,8 @@ failed:
 static bool starts_calls(const struct fm_version *version)
 {
     for (size_t i = 0; i < version->facts.imports_count; i++)
-        if (strcmp(version->facts.imports[i], "faasm.call_start") == 0)
+        if (strcmp(version->facts.imports[i], "faasm.call_start") == 0 ||
+            strcmp(version->facts.imports[i], "env.__faasm_chain_name") == 0)
             return true;
     return false;
 }

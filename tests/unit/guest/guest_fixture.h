@@ -21,6 +21,7 @@
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "engine/module.h"
+#include "guest/imports_later.h"
 #include "guest/memory.h"
 #include "guest/private.h"
 
@@ -80,13 +81,21 @@ static inline void put_imports(struct fm_buffer *text, const struct fm_import_ta
     }
 }
 
-/* "faasm" also has WASI's functions; "wasi" and "env" only their own. */
+/* "faasm", "wasi", "env" (of 2018) or "later". */
+static inline const char *table_word(const struct fm_import_table *table)
+{
+    if (strncmp(table->rows[0].name, FM_LATER_PREFIX, strlen(FM_LATER_PREFIX)) == 0)
+        return "later";
+    return strncmp(table->module, "wasi", 4) == 0 ? "wasi" : table->module;
+}
+
+/* "faasm" also has WASI's functions, as has "later"; "wasi" and "env" only their own. */
 static inline void put_tables(struct fm_buffer *text, const char *which)
 {
+    bool with_wasi = strcmp(which, "env") != 0;
     for (size_t i = 0; i < fm_guest_tables_count; i++) {
-        const char *module = fm_guest_tables[i].module;
-        bool wasi = strncmp(module, "wasi", 4) == 0;
-        if (strncmp(module, which, 4) == 0 || (wasi && strcmp(which, "faasm") == 0))
+        const char *word = table_word(&fm_guest_tables[i]);
+        if (strcmp(word, which) == 0 || (with_wasi && strcmp(word, "wasi") == 0))
             put_imports(text, &fm_guest_tables[i]);
     }
 }

@@ -160,6 +160,38 @@ static void test_no_memory(void **state)
     refused("(global (export \"memory\") i32 (i32.const 0))" HANDLE, none);
 }
 
+#define LATER(name, type) "(import \"env\" \"__faasm_" name "\" (func " type "))"
+#define LATER_READ LATER("read_input", "(param i32 i32) (result i32)")
+#define LATER_WRITE LATER("write_output", "(param i32 i32)")
+#define LATER_PTR LATER("chain_ptr", "(param i32 i32 i32) (result i32)")
+
+/* The names of the Faasm that came later. */
+static void test_later_names(void **state)
+{
+    (void)state;
+    assert_int_equal(accepted(LATER_READ MEMORY START).abi, FM_ABI_FAASM);
+    assert_int_equal(accepted(LATER_READ LATER_WRITE WASI_EXIT FAASM_SIZE MEMORY START).abi,
+                     FM_ABI_FAASM);
+    assert_int_equal(accepted(LATER_READ MEMORY HANDLE).abi, FM_ABI_REACTOR);
+    assert_int_equal(accepted(LATER_READ MEMORY RUN START).abi, FM_ABI_FAASM);
+    refused(LATER_READ ENV_ABORT ENV_BRK MEMORY START,
+            "the module imports what this server lacks: env.abort, env.__syscall_brk");
+    refused(LATER("write_output", "(param i32 i32) (result i32)") MEMORY START,
+            "the module imports what this server lacks: env.__faasm_write_output of type "
+            "(i32,i32)->i32 (it is (i32,i32)->())");
+    refused(LATER_PTR MEMORY START,
+            "the module imports what this server lacks: env.__faasm_chain_ptr; calls are made by "
+            "name, not by function pointer");
+    refused(LATER("push_state", "(param i32)") LATER("s3_list_keys", "(param i32 i32 i32)")
+                MEMORY START,
+            "the module imports what this server lacks: env.__faasm_push_state, "
+            "env.__faasm_s3_list_keys; there is no object storage");
+    refused(LATER_READ MEMORY RUN, "the module exports no entry: `_start`, `handle` or, for "
+                                   "functions of 2018, `run`");
+    lacks(LATER_PTR LATER_READ LATER("zz", "") ENV_ABORT MEMORY START,
+          (const char *const[]){"env.__faasm_chain_ptr", "env.__faasm_zz", "env.abort", NULL});
+}
+
 static void test_missing_imports(void **state)
 {
     (void)state;
@@ -379,6 +411,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_abis),
         cmocka_unit_test(test_abi_2018),
+        cmocka_unit_test(test_later_names),
         cmocka_unit_test(test_another_run),
         cmocka_unit_test(test_initialize),
         cmocka_unit_test(test_no_entry),

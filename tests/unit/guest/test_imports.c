@@ -75,6 +75,7 @@ static void test_all_link(void **state)
     (void)state;
     run_free(run_wat("wasi", "(func (export \"_start\"))", "", ""));
     run_free(run_wat("faasm", "(func (export \"_start\"))", "", ""));
+    run_free(run_wat("later", "(func (export \"_start\"))", "", ""));
     run_free(run_wat("env",
                      "(func (export \"run\") (param i32 i32 i32 i32) (result i32) (i32.const 0))",
                      "", ""));
@@ -192,7 +193,7 @@ static void test_hostile_numbers(void **state)
     (void)state;
     for (size_t i = 0; i < fm_guest_tables_count; i++) {
         const struct fm_import_table *table = &fm_guest_tables[i];
-        const char *which = strncmp(table->module, "wasi", 4) == 0 ? "wasi" : table->module;
+        const char *which = table_word(table);
         for (size_t row = 0; row < table->count; row++)
             torment(which, &table->rows[row]);
     }
