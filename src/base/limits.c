@@ -76,7 +76,8 @@ int fm_limit_parse(const struct fm_limit_row *row, const char *text, uint64_t *r
     uint64_t value = 0;
     if (fm_units_parse(text, row->unit, &value) != 0)
         return fm_error_set(error, FM_ERR_BAD_REQUEST,
-                            "'%.64s' is not a number with a fitting unit", text);
+                            "'%.64s' is not a number with a fitting unit (%s)", text,
+                            fm_units_names(row->unit));
     if (value < row->min || value > row->ceiling)
         return out_of_range(row, text, error);
     *ret_value = value;

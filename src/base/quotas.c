@@ -69,8 +69,8 @@ int fm_quota_parse(const struct fm_quota_row *row, const char *text, uint64_t *r
 {
     uint64_t value = 0;
     if (fm_units_parse(text, row->unit, &value) != 0)
-        return fm_error_set(error, FM_ERR_BAD_REQUEST, "'%.64s' is no value for %s", text,
-                            row->name);
+        return fm_error_set(error, FM_ERR_BAD_REQUEST, "'%.64s' is no value for %s (units: %s)",
+                            text, row->name, fm_units_names(row->unit));
     int failed = fm_quota_check(row, value, error);
     if (!failed)
         *ret_value = value;

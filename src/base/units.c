@@ -54,6 +54,18 @@ static const struct scale *scale_find(enum fm_unit unit, const char *name)
     return NULL;
 }
 
+const char *fm_units_names(enum fm_unit unit)
+{
+    switch (unit) {
+    case FM_UNIT_BYTES:
+        return "B, KiB, MiB, GiB, KB, MB, GB";
+    case FM_UNIT_MS:
+        return "us, ms, s, m, h";
+    default:
+        return "none";
+    }
+}
+
 static size_t digits_length(const char *text)
 {
     return strspn(text, "0123456789");

@@ -13,6 +13,9 @@ enum fm_unit {
  * number, an unknown unit, negative, not whole, or over 2^63-1; `ret_value` is then untouched. */
 FM_MUST_CHECK int fm_units_parse(const char *text, enum fm_unit unit, uint64_t *ret_value);
 
+/* What may follow the number, for messages: "us, ms, s, m, h"; "none" for a plain count. */
+const char *fm_units_names(enum fm_unit unit);
+
 #define FM_UNITS_TEXT_SIZE 32
 
 /* The shortest exact form: 67108864 bytes -> "64MiB", 1500 ms -> "1500ms". */

@@ -102,7 +102,9 @@ static int set_number(struct fm_config *config, const struct row *row, const cha
         return 0;
     }
     if (parse_value(row, text, &value) != 0)
-        return fm_error_set(error, FM_ERR_BAD_REQUEST, "'%s' is no value for %s", text, row->name);
+        return fm_error_set(error, FM_ERR_BAD_REQUEST, "'%s' is no value for %s (%s%s)", text,
+                            row->name, row->kind == KIND_BOOL ? "" : "units: ",
+                            row->kind == KIND_BOOL ? "on, off" : fm_units_names(unit_of(row)));
     if (value < row->min || value > row->max) {
         char min[FM_UNITS_TEXT_SIZE];
         char max[FM_UNITS_TEXT_SIZE];

@@ -391,11 +391,9 @@ static int parse_limit(struct run *run, const char *text)
     if (!row)
         return fm_cmd_usage(VERB, "no limit is called '%s'", name);
     uint64_t value = 0;
-    if (fm_units_parse(equals + 1, row->unit, &value) != 0)
-        return fm_cmd_usage(VERB, "'%s' is no value for %s", equals + 1, name);
-    if (value < row->min || value > row->ceiling)
-        return fm_cmd_usage(VERB, "%s must be from %llu to %llu", name,
-                            (unsigned long long)row->min, (unsigned long long)row->ceiling);
+    struct fm_error error = {0};
+    if (fm_limit_parse(row, equals + 1, &value, &error) != 0)
+        return fm_cmd_usage(VERB, "%s: %s", name, error.text);
     *fm_limits_at(&run->limits, row) = value;
     if (strcmp(name, "cpu_ms") == 0)
         run->cpu_limited = true;

@@ -195,6 +195,8 @@ def test_large_files_are_loaded(module, tmp_path):
 
 
 @pytest.mark.parametrize("options, code, words", [
+    (["--limit", "memory_bytes=64M"], 64, "memory_bytes: '64M' is not a number with a fitting unit (B, KiB,"),
+    (["--limit", "cpu_ms=2h"], 64, "cpu_ms: '2h' is not between 1ms and 1h"),
     (["--dir", "/nowhere"], 66, "cannot open the folder '/nowhere': No such file"),
     (["--dir", "/etc/passwd"], 66, "cannot open the folder '/etc/passwd': Not a directory"),
     (["--files", "/nowhere"], 66, "cannot read '/nowhere': No such file"),
