@@ -48,9 +48,31 @@ static bool is_text(const uint8_t *wasm, size_t bytes)
     return bytes > 0 && strchr("(; \t\r\n", wasm[0]) != NULL && wasm[0] != '\0';
 }
 
+/* Whoever sends another file than they meant to is told so, not what the parser had expected. */
+static int look_at_beginning(const uint8_t *wasm, size_t bytes, struct fm_error *error)
+{
+    static const uint8_t magic[] = {'\0', 'a', 's', 'm'};
+    static const uint8_t component[] = {'\0', 'a', 's', 'm', 0x0d, 0, 1, 0};
+    if (bytes == 0)
+        return fm_error_set(error, FM_ERR_BAD_MODULE, "the module is empty");
+    if (bytes >= sizeof(component) && memcmp(wasm, component, sizeof(component)) == 0)
+        return fm_error_set(error, FM_ERR_UNSUPPORTED_MODULE,
+                            "this is a component, not a module; compile for WASI preview 1 "
+                            "(wasm32-wasip1)");
+    if (is_text(wasm, bytes) ||
+        memcmp(wasm, magic, bytes < sizeof(magic) ? bytes : sizeof(magic)) == 0)
+        return 0;
+    return fm_error_set(error, FM_ERR_BAD_MODULE,
+                        "this is no WebAssembly module: it begins neither with the bytes "
+                        "00 61 73 6d nor, as text, with a parenthesis");
+}
+
 int fm_module_compile(struct fm_engine *engine, const uint8_t *wasm, size_t bytes,
                       struct fm_module **ret_module, struct fm_error *error)
 {
+    int bad = look_at_beginning(wasm, bytes, error);
+    if (bad)
+        return bad;
     struct fm_module *module = module_new(engine);
     if (!module)
         return fm_error_set(error, FM_ERR_NOMEM, "out of memory");

@@ -385,6 +385,12 @@ def test_bad_modules(server):
              b'(func (export "_start")))', 422, "unsupported_module")):
         problem, _ = problem_of(server.request("PUT", "/f/bad/module", module), status, code)
     assert "x.y" in problem["detail"] and problem["missing_imports"] == ["x.y"]
+    for module, status, code, words in (
+            (b"", 422, "bad_module", "empty"),
+            (b"#include <stdio.h>", 422, "bad_module", "no WebAssembly module"),
+            (b"\0asm\x0d\0\1\0", 422, "unsupported_module", "component")):
+        problem, _ = problem_of(server.request("PUT", "/f/bad/module", module), status, code)
+        assert words in problem["detail"]
     assert server.request("GET", "/f/bad/module")[0] == 404
 
 
