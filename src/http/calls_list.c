@@ -81,7 +81,9 @@ static int take(struct fm_request *request, const struct fm_parameter *parameter
     while (which < FM_ARRAY_LENGTH(names) && strcmp(names[which], parameter->name) != 0)
         which++;
     if (which == FM_ARRAY_LENGTH(names))
-        return bad(request, parameter, "there is no such parameter");
+        return bad(request, parameter,
+                   "there is no such parameter; there are user, function, status, limit and "
+                   "after");
     if (listing->seen & 1u << which)
         return bad(request, parameter, "given twice");
     listing->seen |= 1u << which;
@@ -93,7 +95,9 @@ static int take(struct fm_request *request, const struct fm_parameter *parameter
     case 2:
         filter->by_status = true;
         if (fm_call_status_parse(value, strlen(value), &filter->status) != 0)
-            return bad(request, parameter, "not a status of a call");
+            return bad(request, parameter,
+                       "not a status of a call (queued, running, succeeded, failed, cancelled, "
+                       "dead)");
         return 0;
     case 3:
         return take_limit(request, parameter);

@@ -46,7 +46,7 @@ static int take(struct fm_request *request, const struct fm_parameter *parameter
     unsigned bit = limit ? 1 : 2;
     uint64_t number = 0;
     if (!limit && !after)
-        return bad(request, parameter, "there is no such parameter");
+        return bad(request, parameter, "there is no such parameter; there are limit and after");
     if (page->seen & bit)
         return bad(request, parameter, "given twice");
     page->seen |= bit;

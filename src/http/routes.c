@@ -155,10 +155,12 @@ int fm_route_find(struct fm_request *request, const char *method)
                             "only OPTIONS knows the target '*'");
     if (wanted < METHODS_COUNT)
         request->handler = request->route->handlers[wanted];
-    if (!request->handler)
-        return fm_error_set(&request->error, FM_ERR_METHOD_NOT_ALLOWED,
-                            "the method %.32s is not allowed here", method);
-    return 0;
+    if (request->handler)
+        return 0;
+    char allow[FM_ALLOW_SIZE];
+    fm_route_allow(request->route, allow);
+    return fm_error_set(&request->error, FM_ERR_METHOD_NOT_ALLOWED,
+                        "the method %.32s is not allowed here; there are %s", method, allow);
 }
 
 void fm_route_allow(const struct fm_route *route, char text[FM_ALLOW_SIZE])

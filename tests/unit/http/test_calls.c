@@ -521,10 +521,10 @@ static void test_list_parameters(void **state)
         {"?user=.", "not a name"},
         {"?user=", "not a name"},
         {"?function=a%2fb", "not a name"},
-        {"?status=done", "not a status"},
+        {"?status=done", "not a status of a call (queued, "},
         {"?after=1", "not the id of a call, at byte 0"},
         {"?user=u&user=u", "given twice, at byte 7"},
-        {"?x=1", "no such parameter"},
+        {"?x=1", "no such parameter; there are user, function, status, limit and after"},
         {"?%zz", "bad escape"},
     };
     struct peer peer = dial();

@@ -46,7 +46,8 @@ static void test_get(void **state)
     request(&peer, "GET", "/users/ada?x=1");
     expect_problem(&peer, 400, "bad_request", "'x'");
     request(&peer, "DELETE", "/users/ada");
-    expect_problem(&peer, 405, "method_not_allowed", "DELETE");
+    expect_problem(&peer, 405, "method_not_allowed",
+                   "DELETE is not allowed here; there are GET, HEAD, PATCH, OPTIONS");
     request(&peer, "GET", "/users");
     expect_problem(&peer, 404, "not_found", "path");
     hang_up(&peer);
