@@ -220,8 +220,14 @@ static int take_quotas(json_t *quotas, struct fm_users_change *change, struct fm
 {
     const char *key = NULL;
     json_t *value = NULL;
+    if (json_is_null(quotas)) {
+        for (size_t i = 0; i < fm_quota_rows_count; i++)
+            if (strcmp(fm_quota_rows[i].name, WEIGHT) != 0)
+                fm_quota_set_put(&change->cleared, &fm_quota_rows[i], 0);
+        return 0;
+    }
     if (!json_is_object(quotas))
-        return fm_error_set(error, FM_ERR_BAD_REQUEST, "quotas: not an object");
+        return fm_error_set(error, FM_ERR_BAD_REQUEST, "quotas: neither an object nor null");
     json_object_foreach(quotas, key, value)
     {
         char path[96];

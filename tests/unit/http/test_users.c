@@ -67,6 +67,13 @@ static void test_patch(void **state)
     finish_change(0);
     expect_body(&peer, 200, form(7, 5, 1048576));
 
+    patch(&peer, "{\"quotas\":null}"); /* all of them, and not the weight */
+    assert_true(fm_quota_set_has(&changing->cleared, fm_quota_row_find("concurrency")));
+    assert_true(fm_quota_set_has(&changing->cleared, fm_quota_row_find("files_count")));
+    assert_false(fm_quota_set_has(&changing->cleared, fm_quota_row_find("weight")));
+    finish_change(FM_ERR_STORAGE_FULL); /* the others stay, for what follows */
+    expect_problem(&peer, 507, "storage_full", "");
+
     patch_as(&peer, "Application/JSON; charset=utf-8", "{}"); /* changes nothing, which is fine */
     assert_int_equal(changing->set.given | changing->cleared.given, 0);
     finish_change(0);
@@ -95,7 +102,7 @@ static void test_mistakes(void **state)
         {"{\"wieght\":1}", "wieght"},
         {"{\"name\":\"bob\"}", "name"},
         {"{\"use\":{}}", "use"},
-        {"{\"quotas\":5}", "quotas: not an object"},
+        {"{\"quotas\":5}", "quotas: neither an object nor null"},
         {"{\"quotas\":{\"concurency\":5}}", "quotas.concurency"},
         {"{\"quotas\":{\"weight\":5}}", "quotas.weight"},
         {"{\"weight\":0}", "weight must be from 1 to 10000, not 0"},
