@@ -32,8 +32,20 @@ static bool wants_help(int argc, char **argv)
     return argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
 }
 
+/* `faasm help`, `faasm help VERB`: what others call `faasm --help`, `faasm VERB --help`. */
+static void turn_help_round(int argc, char **argv)
+{
+    static char option[] = "--help";
+    if (argc < 2 || argc > 3 || strcmp(argv[1], "help") != 0)
+        return;
+    if (argc == 3)
+        argv[1] = argv[2];
+    argv[argc - 1] = option;
+}
+
 int main(int argc, char **argv)
 {
+    turn_help_round(argc, argv);
     if (wants_help(argc, argv)) {
         help(stdout);
         return 0;

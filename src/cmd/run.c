@@ -454,7 +454,7 @@ static int parse(struct run *run, int argc, char **argv)
     opterr = 0;
     optind = 1;
     for (;;) {
-        int option = getopt_long(argc, argv, "+", options, NULL);
+        int option = getopt_long(argc, argv, "+:", options, NULL);
         if (option == -1)
             break;
         int failed = 0;
@@ -472,6 +472,9 @@ static int parse(struct run *run, int argc, char **argv)
             break;
         case 'l':
             failed = parse_limit(run, optarg);
+            break;
+        case ':':
+            failed = fm_cmd_usage(VERB, "%s wants a value", argv[optind - 1]);
             break;
         default:
             failed = fm_cmd_usage(VERB, "bad option '%s'", argv[optind - 1]);

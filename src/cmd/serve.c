@@ -21,16 +21,27 @@
 
 #define VERB "serve"
 #define BACKLOG 4096
+#define HOST_SIZE 256
+#define PORT_SIZE 16
 
 /* --- the listening socket --------------------------------------------------------------------- */
+
+static bool is_port(const char *text)
+{
+    size_t digits = strspn(text, "0123456789");
+    return digits > 0 && digits <= 5 && text[digits] == '\0' && atoi(text) <= UINT16_MAX;
+}
 
 /* "127.0.0.1:8080", "[::1]:8080", "localhost:8080", ":8080" (loopback). */
 static int split_address(const char *text, char *host, size_t host_size, char *port,
                          size_t port_size, struct fm_error *error)
 {
     const char *colon = strrchr(text, ':');
-    if (!colon || colon[1] == '\0' || strlen(colon + 1) >= port_size)
+    if (!colon)
         return fm_error_set(error, FM_ERR_BAD_REQUEST, "'%s' is not ADDRESS:PORT", text);
+    if (!is_port(colon + 1)) /* getaddrinfo() would take it modulo 2^16 */
+        return fm_error_set(error, FM_ERR_BAD_REQUEST, "'%s': a port is a number up to %d", text,
+                            UINT16_MAX);
     const char *start = text;
     const char *end = colon;
     if (*start == '[' && end > start && end[-1] == ']') {
@@ -86,8 +97,8 @@ static int listen_at(const struct fm_config *config, const struct addrinfo *info
 
 static int open_listener(const struct fm_config *config, int *ret_fd, struct fm_error *error)
 {
-    char host[256];
-    char port[16];
+    char host[HOST_SIZE];
+    char port[PORT_SIZE];
     int failed = split_address(config->listen, host, sizeof(host), port, sizeof(port), error);
     if (failed)
         return failed;
@@ -166,10 +177,12 @@ static int parse(struct fm_config *config, int argc, char **argv, bool files, bo
     opterr = 0;
     optind = 1;
     for (;;) {
-        int option = getopt_long(argc, argv, "+", options, NULL);
+        int option = getopt_long(argc, argv, "+:", options, NULL);
         int failed = 0;
         if (option == -1)
             break;
+        if (option == ':')
+            return fm_error_set(error, FM_ERR_BAD_REQUEST, "%s wants a value", argv[optind - 1]);
         if (option == '?')
             return fm_error_set(error, FM_ERR_BAD_REQUEST, "bad option '%s'", argv[optind - 1]);
         if (files != (option == OPTION_CONFIG))
@@ -202,6 +215,10 @@ static int read_all(struct fm_config *config, int argc, char **argv, bool *ret_c
     if (!failed && !config->data[0])
         failed =
             fm_error_set(error, FM_ERR_BAD_REQUEST, "where to keep functions? Give --data DIR");
+    char host[HOST_SIZE];
+    char port[PORT_SIZE];
+    if (!failed)
+        failed = split_address(config->listen, host, sizeof(host), port, sizeof(port), error);
     if (failed)
         return failed;
     fm_config_derive(config);

@@ -328,7 +328,13 @@ def serve(*options):
     (["--data", "x", "--workers", "0"], 64, "workers must be from 1 to 256"),
     (["--data", "x", "--set", "nothing=1"], 64, "'nothing'"),
     (["--data", "x", "--config", "/nonexistent"], 66, "/nonexistent"),
+    (["--data", "x", "--config"], 64, "--config wants a value"),
+    (["--data", "x", "--set", "module_bytes=64M"], 64, "(units: B, KiB, MiB, GiB, KB, MB, GB)"),
+    (["--data", "x", "--set", "page_scanning=yes"], 64, "(on, off)"),
     (["--data", "x", "--listen", "8080"], 64, "ADDRESS:PORT"),
+    (["--data", "x", "--listen", "127.0.0.1:65536"], 64, "a port is a number up to 65535"),
+    (["--data", "x", "--listen", "127.0.0.1:http"], 64, "a port is a number up to 65535"),
+    (["--data", "x", "--listen", "127.0.0.1:", "--check"], 64, "a port is a number up to 65535"),
     (["--data", "x", "--listen", "0.0.0.0:0"], 77, "--insecure"),
     (["--data", "x", "--listen", "[::]:0"], 77, "--insecure"),
 ])
@@ -357,6 +363,7 @@ def test_check_prints_all_settings_without_serving(tmp_path):
 
 @pytest.mark.parametrize("options, words", [
     (["--help"], "serve"), (["serve", "--help"], "--listen"), (["run", "--help"], "FILE.wasm"),
+    (["help"], "serve"), (["help", "run"], "FILE.wasm"),
     (["--version"], "faasm 0."),
 ])
 def test_help_and_version(options, words):

@@ -215,6 +215,11 @@ def test_mistakes_are_told(module, options, code, words):
     assert log.startswith("faasm: run: ") and log.count("\n") == 1
 
 
+def test_an_option_without_its_value():
+    done = subprocess.run([FAASM, "run", "--dir"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (64, "faasm: run: --dir wants a value (see `faasm run --help`)\n")
+
+
 def test_as_many_folders_as_allowed(module, folder):
     options = [word for i in range(64) for word in ("--dir", f"{folder}::/{i}")]
     assert run(options, module, "cat", "/0/file", "cat", "/63/file")[0] == ["text|ok", "text|ok"]
