@@ -32,7 +32,8 @@
     X(CHAIN_TARGET,       "chain_target",       500, 70, 44, "a chained function does not exist")  \
     X(STORAGE_FULL,       "storage_full",       507, 74, 51, "no space left for storage")          \
     X(IO,                 "internal",           500, 74, 29, "an input or output error")           \
-    X(INTERNAL,           "internal",           500, 70, 29, "an internal error")
+    X(INTERNAL,           "internal",           500, 70, 29, "an internal error")                  \
+    X(BAD_RESPONSE,       "bad_response",       502, 70, 28, "what the function wrote is no HTTP response")
 /* clang-format on */
 
 enum fm_err {

@@ -93,6 +93,14 @@ FM_MUST_CHECK int fm_limit_parse(const struct fm_limit_row *row, const char *tex
 #define FM_TREES_KEPT_BYTES_MAX (4 * FM_GIB) /* on disk, of replaced files that calls may read */
 #define FM_FILES_LIST_MAX 1000               /* names on a page of a list */
 
+/* Calls that answer HTTP requests by themselves (http/web.h). */
+#define FM_WEB_HEAD_BYTES_MAX (8 * FM_KIB)     /* of the answer's headers; of CGI's header block */
+#define FM_WEB_HEADERS_MAX 100                 /* of the answer */
+#define FM_WEB_KEPT_BYTES (64 * FM_KIB)        /* of a request's body: can be read again */
+#define FM_WEB_BODY_BYTES_MAX (256 * FM_KIB)   /* of the rest: has come and was not read yet */
+#define FM_WEB_HELD_BYTES_MAX FM_MIB           /* of output, before the body has ended */
+#define FM_WEB_UNSENT_BYTES_MAX (256 * FM_KIB) /* of output, afterwards */
+
 /* Asynchronous calls (queue/queue.h). */
 #define FM_QUEUE_CRASH_ATTEMPTS 3                  /* when the server ends under them: at least */
 #define FM_QUEUE_RETRY_NS_MAX (3600 * FM_NS_PER_S) /* the longest pause between two attempts */

@@ -43,6 +43,7 @@ static const struct {
     {FM_ERR_STORAGE_FULL, "storage_full"},
     {FM_ERR_IO, "io"},
     {FM_ERR_INTERNAL, "internal"},
+    {FM_ERR_BAD_RESPONSE, "bad_response"},
 };
 
 const char *fm_call_status_text(enum fm_call_status status)
