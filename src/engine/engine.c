@@ -57,6 +57,8 @@ struct fm_engine *fm_engine_free(struct fm_engine *engine)
 {
     if (!engine)
         return NULL;
+    if (engine->streaming)
+        wasmtime_linker_delete(engine->streaming);
     if (engine->linker)
         wasmtime_linker_delete(engine->linker);
     if (engine->wasm)

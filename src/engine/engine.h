@@ -45,6 +45,12 @@ struct fm_engine *fm_engine_free(struct fm_engine *engine);
 FM_MUST_CHECK int fm_engine_imports_add(struct fm_engine *engine, const struct fm_import *imports,
                                         size_t count, struct fm_error *error);
 
+/* The same imports again, but for the `count` of them that are given here with other functions,
+ * which may park: for sandboxes that stream (sandbox.h).  Once, after all others were added; names
+ * and signatures must be those of imports that are there. */
+FM_MUST_CHECK int fm_engine_streaming_add(struct fm_engine *engine, const struct fm_import *imports,
+                                          size_t count, struct fm_error *error);
+
 /* One tick of the clock by which guests are preempted.  Any thread, also from a signal handler. */
 void fm_engine_tick(struct fm_engine *engine);
 

@@ -3,7 +3,11 @@
  * A function that never parks is linked as a plain, unchecked host function: no conversion of its
  * values, no allocation.  One that may park is linked as an asynchronous one: the engine then asks
  * a continuation at every poll, and the fiber stays suspended until it says yes.  What such a call
- * needs meanwhile lives in the sandbox: there is at most one at a time. */
+ * needs meanwhile lives in the sandbox: there is at most one at a time.
+ *
+ * An asynchronous function costs some hundred nanoseconds more, and reading and writing must wait
+ * only where input and output are streams.  So there are two sets of imports, and a module is
+ * linked to both: what does not stream pays nothing, not even a question. */
 #include "engine/private.h"
 #include "engine/sandbox_private.h"
 
@@ -128,8 +132,8 @@ static void on_import_that_parks(void *env, wasmtime_caller_t *caller,
     continuation->finalizer = NULL;
 }
 
-int fm_engine_imports_add(struct fm_engine *engine, const struct fm_import *imports, size_t count,
-                          struct fm_error *error)
+static int add(wasmtime_linker_t *linker, const struct fm_import *imports, size_t count,
+               struct fm_error *error)
 {
     for (size_t i = 0; i < count; i++) {
         const struct fm_import *import = &imports[i];
@@ -137,16 +141,31 @@ int fm_engine_imports_add(struct fm_engine *engine, const struct fm_import *impo
         void *env = (void *)(uintptr_t)import;
         wasm_functype_t *type = fm_link_type_new(import->signature);
         wasmtime_error_t *failed =
-            import->resume ? wasmtime_linker_define_async_func(engine->linker, import->module,
-                                                               strlen(import->module), import->name,
-                                                               strlen(import->name), type,
-                                                               on_import_that_parks, env, NULL)
-                           : wasmtime_linker_define_func_unchecked(
-                                 engine->linker, import->module, strlen(import->module),
-                                 import->name, strlen(import->name), type, on_import, env, NULL);
+            import->resume
+                ? wasmtime_linker_define_async_func(linker, import->module, strlen(import->module),
+                                                    import->name, strlen(import->name), type,
+                                                    on_import_that_parks, env, NULL)
+                : wasmtime_linker_define_func_unchecked(
+                      linker, import->module, strlen(import->module), import->name,
+                      strlen(import->name), type, on_import, env, NULL);
         wasm_functype_delete(type);
         if (failed)
             return fm_engine_error(error, FM_ERR_INTERNAL, import->name, failed);
     }
     return 0;
+}
+
+int fm_engine_imports_add(struct fm_engine *engine, const struct fm_import *imports, size_t count,
+                          struct fm_error *error)
+{
+    return add(engine->linker, imports, count, error);
+}
+
+int fm_engine_streaming_add(struct fm_engine *engine, const struct fm_import *imports, size_t count,
+                            struct fm_error *error)
+{
+    FM_ASSERT(!engine->streaming);
+    engine->streaming = wasmtime_linker_clone(engine->linker);
+    wasmtime_linker_allow_shadowing(engine->streaming, true);
+    return add(engine->streaming, imports, count, error);
 }

@@ -158,6 +158,9 @@ int fm_module_prepare(struct fm_module *module, bool stub_missing, struct fm_err
         failed = wasmtime_linker_instantiate_pre(linker, module->wasm, &module->pre);
     if (own)
         wasmtime_linker_delete(own);
+    wasmtime_linker_t *streaming = module->engine->streaming;
+    if (!failed && streaming && !stub_missing)
+        failed = wasmtime_linker_instantiate_pre(streaming, module->wasm, &module->pre_streaming);
     if (failed)
         return fm_engine_error(error, FM_ERR_UNSUPPORTED_MODULE, "", failed);
     fm_entries_find(module);
@@ -169,6 +172,8 @@ struct fm_module *fm_module_free(struct fm_module *module)
     if (!module)
         return NULL;
     fm_entries_done(module);
+    if (module->pre_streaming)
+        wasmtime_instance_pre_delete(module->pre_streaming);
     if (module->pre)
         wasmtime_instance_pre_delete(module->pre);
     if (module->wasm)

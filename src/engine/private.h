@@ -9,7 +9,8 @@
 
 struct fm_engine {
     wasm_engine_t *wasm;
-    wasmtime_linker_t *linker; /* every import of every table */
+    wasmtime_linker_t *linker;    /* every import of every table */
+    wasmtime_linker_t *streaming; /* the same, for sandboxes that stream; NULL: no other */
     struct fm_engine_config config;
     atomic_bool scanning; /* page scanning is built in and on (scan.c) */
 };
@@ -28,8 +29,9 @@ struct fm_entry {
 struct fm_module {
     struct fm_engine *engine;
     wasmtime_module_t *wasm;
-    wasmtime_instance_pre_t *pre; /* NULL until prepared */
-    fm_wt_export_t *memory;       /* where the memory is exported; NULL: it is not */
+    wasmtime_instance_pre_t *pre;           /* NULL until prepared */
+    wasmtime_instance_pre_t *pre_streaming; /* for sandboxes that stream; NULL: `pre` is */
+    fm_wt_export_t *memory;                 /* where the memory is exported; NULL: it is not */
     struct fm_entry entries[FM_ENTRIES_MAX];
     size_t entries_count;
 };

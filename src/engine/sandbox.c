@@ -44,6 +44,7 @@ int fm_sandbox_new(struct fm_module *module, const struct fm_sandbox_config *con
     if (!sandbox)
         return FM_ERR_NOMEM;
     sandbox->module = module;
+    sandbox->pre = config->streams && module->pre_streaming ? module->pre_streaming : module->pre;
     sandbox->on_tick = config->on_tick;
     sandbox->host = config->host;
     sandbox->memory_bytes_max = config->memory_bytes_max;
@@ -74,9 +75,8 @@ void fm_sandbox_instantiate(struct fm_sandbox *sandbox)
     FM_ASSERT(!sandbox->future);
     fm_trap_clear(sandbox);
     sandbox->instantiating = true;
-    sandbox->future = wasmtime_instance_pre_instantiate_async(sandbox->module->pre,
-                                                              sandbox->context, &sandbox->instance,
-                                                              &sandbox->trap, &sandbox->error);
+    sandbox->future = wasmtime_instance_pre_instantiate_async(
+        sandbox->pre, sandbox->context, &sandbox->instance, &sandbox->trap, &sandbox->error);
 }
 
 static const struct fm_entry *find_entry(const struct fm_module *module, const char *name)

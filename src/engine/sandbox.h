@@ -27,6 +27,7 @@ typedef int fm_tick_fn(void *host);
 
 struct fm_sandbox_config {
     uint64_t memory_bytes_max; /* of the linear memory; memory.grow fails above it */
+    bool streams;              /* gets the imports of fm_engine_streaming_add() */
     fm_tick_fn *on_tick;
     void *host; /* handed to on_tick and to every import */
 };

@@ -20,6 +20,7 @@ struct fm_parked {
 
 struct fm_sandbox {
     struct fm_module *module;
+    wasmtime_instance_pre_t *pre; /* the module's, one of the two */
     fm_tick_fn *on_tick;
     void *host;
 
