@@ -90,6 +90,11 @@ int exec(struct FaasmMemory *memory);
     X(int32_t, call_output_size, (int64_t call))                                                   \
     X(int32_t, call_output_read, (int64_t call, uint32_t offset, void *buffer, uint32_t length))   \
     X(int32_t, call_info, (int32_t field, char *buffer, uint32_t size))                            \
+    X(int32_t, http_header, (const char *name, uint32_t nameLength, char *buffer, uint32_t size))  \
+    X(int32_t, http_status, (int32_t status))                                                      \
+    X(int32_t, http_header_set,                                                                    \
+      (const char *name, uint32_t nameLength, const char *value, uint32_t valueLength))            \
+    X(int32_t, http_flush, (void))                                                                 \
     X(int32_t, log, (int32_t level, const char *text, uint32_t length))
 /* (end) */
 

@@ -191,6 +191,11 @@ void fm_call_child_add(struct fm_call *call, struct fm_id id)
     call->children[call->children_count++] = id;
 }
 
+uint64_t fm_call_output_bytes(const struct fm_call *call)
+{
+    return call->output.length + call->streamed_bytes;
+}
+
 uint64_t fm_call_deadline_unix_ms(const struct fm_call *call)
 {
     if (call->deadline_ns == UINT64_MAX || call->deadline_ns == 0)

@@ -22,6 +22,7 @@ struct fm_child_ops; /* child.h */
 struct fm_node;      /* files/tree.h */
 struct fm_preopen;   /* files/file_system.h */
 struct fm_version;   /* function.h */
+struct fm_web_ops;   /* web.h */
 
 enum fm_call_state {
     FM_CALL_NEW,     /* made, not yet submitted */
@@ -64,12 +65,17 @@ struct fm_call {
     const struct fm_version *version; /* what runs; borrowed, outlives the call */
     struct fm_limits limits;          /* the version's, possibly lowered */
     const struct fm_call_io *io;
+    const struct fm_web_ops *web; /* NULL: input and output are `io`'s; else they are streams */
+    const char *const
+        *env; /* "NAME=value", after the version's; borrowed from the owner until DONE */
+    size_t env_count;
     bool pinned;         /* stays on the worker that made it; set before it is submitted */
     bool wait_for_quota; /* over a quota it waits at the door, instead of being refused */
 
     const uint8_t *input; /* borrowed from the owner until DONE */
     size_t input_bytes;
     struct fm_buffer output;
+    uint64_t streamed_bytes; /* of output that is not kept: call->web's */
     struct fm_buffer log;
     bool log_truncated;
     struct fm_list chains; /* struct fm_chain.link */
@@ -135,6 +141,9 @@ extern const struct fm_call_io fm_call_io_memory;
 
 /* Counts a child that was started, and keeps its id among call->children while there is room. */
 void fm_call_child_add(struct fm_call *call, struct fm_id id);
+
+/* What it has written, kept or not. */
+uint64_t fm_call_output_bytes(const struct fm_call *call);
 
 /* The real time of the deadline, milliseconds since 1970; 0: it has none. */
 uint64_t fm_call_deadline_unix_ms(const struct fm_call *call);

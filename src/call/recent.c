@@ -362,7 +362,7 @@ void fm_recent_add(struct fm_recent_function *function, const struct fm_recent_e
         .cpu_ns = call->cpu_ns,
         .memory_bytes = call->memory_bytes,
         .input_bytes = call->input_bytes,
-        .output_bytes = call->output.length,
+        .output_bytes = fm_call_output_bytes(call),
         .error = end->error,
         .exit_code = call->exit_code,
         .depth = call->depth,

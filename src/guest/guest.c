@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "call/web.h"
 #include "files/content.h"
 #include "files/overlay.h"
 #include "guest/private.h"
@@ -55,6 +56,7 @@ int fm_guest_new(struct fm_call *call, struct fm_module *module, int (*on_call_t
     guest->on_tick = on_call_tick;
     const struct fm_sandbox_config config = {
         .memory_bytes_max = call->limits.memory_bytes,
+        .streams = call->web != NULL,
         .on_tick = on_tick,
         .host = guest,
     };
@@ -125,6 +127,8 @@ static void end_normally(struct fm_guest *guest, int exit_code)
         char text[64];
         (void)snprintf(text, sizeof(text), "the function ended with exit code %d", exit_code);
         fm_call_fail(call, FM_ERR_GUEST_EXIT, text);
+    } else if (call->web) {
+        call->web->end(call);
     }
 }
 
@@ -249,6 +253,7 @@ enum fm_guest_state fm_guest_run(struct fm_guest *guest)
             }
             guest->under_way = true;
         }
+        guest->park_stream = false;
         switch (fm_sandbox_poll(guest->sandbox)) {
         case FM_SANDBOX_YIELDED:
             return end_run(guest, FM_GUEST_YIELDED);
@@ -267,6 +272,7 @@ enum fm_guest_state fm_guest_run(struct fm_guest *guest)
 void fm_guest_wait(const struct fm_guest *guest, struct fm_guest_wait *ret_wait)
 {
     ret_wait->until_ns = guest->park_until_ns;
+    ret_wait->stream = guest->park_stream;
     ret_wait->content = guest->content_loaded ? NULL : guest->content;
 }
 

@@ -23,6 +23,7 @@ enum fm_guest_state {
 /* What a parked guest waits for. */
 struct fm_guest_wait {
     uint64_t until_ns; /* monotonic; UINT64_MAX: no timer */
+    bool stream;       /* for call->web (call/web.h), which has it woken */
 
     /* NULL, or what is to be loaded (fm_content_load(), which blocks) and told by
      * fm_guest_content_loaded(); the guest holds it until then. */

@@ -8,6 +8,7 @@
 #include "guest/faasm.h"
 #include "guest/later.h"
 #include "guest/private.h"
+#include "guest/streaming.h"
 #include "guest/syscalls_2018.h"
 #include "guest/wasi.h"
 
@@ -71,6 +72,12 @@ static const struct fm_import later_rows[] = {
 #undef X
 };
 
+static const struct fm_import streaming_rows[] = {
+#define X(module, name, signature, call, again) {module, name, signature, call, again},
+    FM_STREAMING_IMPORTS(X)
+#undef X
+};
+
 const struct fm_import_table fm_guest_tables[] = {
     {"faasm", faasm_rows, FM_ARRAY_LENGTH(faasm_rows)},
     {WASI, wasi_rows, FM_ARRAY_LENGTH(wasi_rows)},
@@ -100,5 +107,5 @@ int fm_guest_imports_add(struct fm_engine *engine, struct fm_error *error)
         if (failed)
             return failed;
     }
-    return 0;
+    return fm_engine_streaming_add(engine, streaming_rows, FM_ARRAY_LENGTH(streaming_rows), error);
 }

@@ -42,6 +42,18 @@
       "since 1970), 6 id of the call that made it. Its length, of which at most `size` bytes are " \
       "copied; 0 where there is nothing to tell (no parent, `faasm run`), -28 (`EINVAL`) for "     \
       "another field")                                                                             \
+    X(http_header, "iiii:i", (const char *name, uint32_t nameLength, char *buffer, uint32_t size), \
+      "a header of the request that the call answers, or `:method`, `:path`, `:query`; its "       \
+      "length, of which at most `size` bytes are copied, -44 (`ENOENT`), -58 (`ENOTSUP`): "        \
+      "[below](#http)")                                                                            \
+    X(http_status, "i:i", (int32_t status),                                                        \
+      "the answer's status, 200 to 599; 0, -28 (`EINVAL`), -7 (`EALREADY`) once the answer has "   \
+      "begun, -58")                                                                                \
+    X(http_header_set, "iiii:i",                                                                   \
+      (const char *name, uint32_t nameLength, const char *value, uint32_t valueLength),            \
+      "a header of the answer, in place of others of that name (`Set-Cookie`: beside them); no "   \
+      "value takes it away. 0, or the same errors, -1 (`E2BIG`) over 100 headers or 8 KiB")        \
+    X(http_flush, ":i", (void), "the answer begins, with what was written so far; 0, -58")         \
     X(log, "iii:i", (int32_t level, const char *text, uint32_t length),                            \
       "one line to the call's log; level 0 debug, 1 info, 2 warning, 3 error; control characters " \
       "become `?`; -28 for another level")

@@ -47,7 +47,9 @@ struct fm_guest {
     /* The host function that is parked; there is at most one. */
     uint64_t park_until_ns; /* monotonic, UINT64_MAX or FM_NOT_WAITING */
     uint64_t park_start_ns; /* when a poll began: relative times count from here */
+    bool park_stream;       /* it waits for call->web */
     uint32_t random_done;   /* bytes that random_get has filled */
+    uint32_t stream_done;   /* bytes that a write to call->web has got rid of */
 
     struct fm_descriptors descriptors;
     struct fm_overlay *overlay; /* NULL: no file was used yet */

@@ -15,6 +15,7 @@ enum fm_wasi_errno {
     FM_WASI_2BIG = 1,
     FM_WASI_ACCES = 2,
     FM_WASI_AGAIN = 6,
+    FM_WASI_ALREADY = 7,
     FM_WASI_BADF = 8,
     FM_WASI_BUSY = 10,
     FM_WASI_DQUOT = 19,
@@ -103,6 +104,11 @@ FM_MUST_CHECK bool fm_wasi_put_filestat(struct fm_guest *guest, uint32_t address
 /* EINVAL: flags that are unknown, or contradict each other. */
 uint32_t fm_wasi_times(uint64_t accessed_ns, uint64_t modified_ns, uint32_t flags,
                        struct fm_file_times *ret_times);
+
+/* Checks the array of a read or a write, its buffers, and where the number of bytes goes. */
+struct fm_iovecs;
+uint32_t fm_wasi_iovecs(struct fm_guest *guest, const union fm_value *in, uint32_t result,
+                        struct fm_iovecs *ret_iovecs);
 
 /* For a failed write of output: a limit is told as ENOSPC. */
 uint32_t fm_wasi_output_errno(int error);

@@ -16,8 +16,8 @@ uint32_t fm_wasi_output_errno(int error)
 }
 
 /* The array, its count; and where the number of bytes goes. */
-static uint32_t check(struct fm_guest *guest, const union fm_value *in, uint32_t result,
-                      struct fm_iovecs *ret_iovecs)
+uint32_t fm_wasi_iovecs(struct fm_guest *guest, const union fm_value *in, uint32_t result,
+                        struct fm_iovecs *ret_iovecs)
 {
     uint8_t *result_at = NULL;
     *ret_iovecs = (struct fm_iovecs){.guest = guest, .address = in[1].u32, .count = in[2].u32};
@@ -148,7 +148,7 @@ uint32_t fm_wasi_fd_read(struct fm_guest *guest, const union fm_value *in)
     uint32_t total = 0;
     uint32_t failed = fm_wasi_can(guest, in[0].u32, FM_WASI_RIGHT_FD_READ);
     if (!failed)
-        failed = check(guest, in, in[3].u32, &iovecs);
+        failed = fm_wasi_iovecs(guest, in, in[3].u32, &iovecs);
     if (failed)
         return failed;
     struct fm_descriptor *descriptor = fm_descriptor_get(guest, in[0].u32);
@@ -163,7 +163,7 @@ uint32_t fm_wasi_fd_write(struct fm_guest *guest, const union fm_value *in)
     uint32_t total = 0;
     uint32_t failed = fm_wasi_can(guest, in[0].u32, FM_WASI_RIGHT_FD_WRITE);
     if (!failed)
-        failed = check(guest, in, in[3].u32, &iovecs);
+        failed = fm_wasi_iovecs(guest, in, in[3].u32, &iovecs);
     if (failed)
         return failed;
     struct fm_descriptor *descriptor = fm_descriptor_get(guest, in[0].u32);
@@ -181,7 +181,7 @@ static uint32_t check_at(struct fm_guest *guest, const union fm_value *in, uint6
         fm_wasi_file(guest, in[0].u32, right | FM_WASI_RIGHT_FD_SEEK, FM_WASI_SPIPE, ret_file);
     if (!failed && in[3].u64 > INT64_MAX)
         failed = FM_WASI_INVAL;
-    return failed ? failed : check(guest, in, in[4].u32, ret_iovecs);
+    return failed ? failed : fm_wasi_iovecs(guest, in, in[4].u32, ret_iovecs);
 }
 
 uint32_t fm_wasi_fd_pread(struct fm_guest *guest, const union fm_value *in)

@@ -8,13 +8,15 @@
  *      32        precision u64                       24 flags     u16, of a stream: hang-up
  *      40        flags u16 (absolute)
  *
- * A stream is ready at once, so the guest parks only if every subscription is a timer in the
- * future. One function decides, at the first call and at each poll of the parked guest alike, by
- * walking through the subscriptions: they are few, and the guest cannot change them meanwhile.
- * Relative times count from the first call. */
+ * A stream is ready at once, unless the call answers an HTTP request (call/web.h): then it may have
+ * to wait, as a timer in the future does, and the guest parks if all of them do.  One function
+ * decides, at the first call and at each poll of the parked guest alike, by walking through the
+ * subscriptions: they are few, and the guest cannot change them meanwhile. Relative times count
+ * from the first call. */
 #include <string.h>
 
 #include "base/clock.h"
+#include "call/web.h"
 #include "guest/memory.h"
 #include "guest/private.h"
 #include "guest/wasi.h"
@@ -81,6 +83,25 @@ static uint64_t file_bytes(struct fm_file *file, uint64_t offset, uint64_t right
     return stat.bytes > offset ? stat.bytes - offset : 0;
 }
 
+/* True: it was asked about input or output. */
+static bool ask_web(struct fm_guest *guest, enum fm_stream stream, struct event *event)
+{
+    struct fm_web_ready ready;
+    if (stream != FM_STREAM_INPUT && stream != FM_STREAM_OUTPUT)
+        return false;
+    guest->call->web->ready(guest->call, guest->input_offset, &ready);
+    if (stream == FM_STREAM_INPUT) {
+        event->ready = ready.readable;
+        event->bytes = ready.readable_bytes;
+        event->flags = ready.ended ? HANGUP : 0;
+    } else {
+        event->ready = ready.writable;
+        event->bytes = ready.writable_bytes;
+    }
+    guest->park_stream |= !event->ready;
+    return true;
+}
+
 static void ask_stream(struct fm_guest *guest, const uint8_t *at, uint64_t right,
                        struct event *event)
 {
@@ -93,6 +114,8 @@ static void ask_stream(struct fm_guest *guest, const uint8_t *at, uint64_t right
     if (event->error)
         return;
     const struct fm_call *call = guest->call;
+    if (call->web && ask_web(guest, descriptor->stream, event))
+        return;
     switch (descriptor->stream) {
     case FM_STREAM_INPUT:
         if (call->input_bytes > guest->input_offset)

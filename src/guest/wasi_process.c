@@ -1,7 +1,8 @@
 /* wasi_process.c - arguments, environment, exit, signals, yield, random numbers.
  *
  * Arguments and environment are the version's, as given at upload; argument 0 is the function's
- * name. Nothing of the server's own environment is visible.
+ * name.  A call that answers an HTTP request has the request's variables as well.  Nothing of the
+ * server's own environment is visible.
  *
  * Random numbers come from the kernel, for every byte: a generator of our own in front of it would
  * have to be reseeded per tenant and protected like a key, to save a microsecond.  A large request
@@ -19,35 +20,42 @@
 
 /* --- arguments and environment ---------------------------------------------------------------- */
 
-/* `first`, if any, goes before the list. */
+/* `first`, if any, goes before the list; `more` behind it. */
 struct strings {
     const char *first;
     const char *const *list;
     size_t list_count;
+    const char *const *more;
+    size_t more_count;
 };
 
 static struct strings arguments_of(const struct fm_guest *guest)
 {
     const struct fm_version *version = guest->call->version;
-    return (struct strings){version->function, version->args, version->args_count};
+    return (struct strings){
+        .first = version->function, .list = version->args, .list_count = version->args_count};
 }
 
 static struct strings environment_of(const struct fm_guest *guest)
 {
-    const struct fm_version *version = guest->call->version;
-    return (struct strings){NULL, version->env, version->env_count};
+    const struct fm_call *call = guest->call;
+    return (struct strings){.list = call->version->env,
+                            .list_count = call->version->env_count,
+                            .more = call->env,
+                            .more_count = call->env_count};
 }
 
 static size_t strings_count(const struct strings *strings)
 {
-    return strings->list_count + (strings->first ? 1 : 0);
+    return strings->list_count + strings->more_count + (strings->first ? 1 : 0);
 }
 
 static const char *string_at(const struct strings *strings, size_t index)
 {
-    if (!strings->first)
-        return strings->list[index];
-    return index == 0 ? strings->first : strings->list[index - 1];
+    if (strings->first && index-- == 0)
+        return strings->first;
+    return index < strings->list_count ? strings->list[index]
+                                       : strings->more[index - strings->list_count];
 }
 
 static uint64_t strings_bytes(const struct strings *strings)

@@ -168,7 +168,7 @@ void fm_door_leave(struct fm_task *task)
         FM_USER_COUNT(user, failed, call->error != 0);
         FM_USER_COUNT(user, wall_ns, call->finished_ns - call->created_ns);
         FM_USER_COUNT(user, bytes_in, call->input_bytes);
-        FM_USER_COUNT(user, bytes_out, call->output.length);
+        FM_USER_COUNT(user, bytes_out, fm_call_output_bytes(call));
     }
     bool units = task->holds & FM_HOLDS_UNITS;
     task->holds = 0;

@@ -226,6 +226,14 @@ void fm_task_wake(struct fm_task *task)
     fm_task_ready(task);
 }
 
+void fm_sched_wake(struct fm_sched *sched, struct fm_call *call)
+{
+    struct fm_task *task = task_of(call);
+    FM_ASSERT(call->pinned && task->home == sched);
+    if (task->place == FM_TASK_PARKED && task->streams)
+        fm_task_wake(task);
+}
+
 /* --- running ---------------------------------------------------------------------------------- */
 
 /* On the guest's fiber, once a tick. */
@@ -331,6 +339,7 @@ void fm_task_park(struct fm_task *task)
     fm_guest_wait(task->guest, &wait);
     fm_call_set_state(call, FM_CALL_PARKED, 0);
     task->place = FM_TASK_PARKED;
+    task->streams = wait.stream;
     sched->counts.parked++;
     uint64_t until_ns = wait.content ? UINT64_MAX : wait.until_ns;
     if (!arm(task, fm_min_u64(until_ns, call->deadline_ns)))

@@ -133,6 +133,10 @@ uint64_t fm_sched_backlog_concurrency(const struct fm_user *user);
  * is DONE stays as it is. */
 void fm_sched_cancel(struct fm_sched *sched, struct fm_call *call, int error);
 
+/* A call with streams (call/web.h), which must be pinned: if it is parked for one of them it asks
+ * again, in its turn.  Otherwise it will by itself. */
+void fm_sched_wake(struct fm_sched *sched, struct fm_call *call);
+
 /* How far a call has come.  While another worker has it, as it was when it left; the call's own
  * fields (but id, version, limits and what is its owner's) are not to be looked at before on_done.
  */

@@ -53,6 +53,7 @@ struct fm_task {
     uint64_t memory_bytes;        /* of its guest, as its user was charged for it */
     bool sandbox;  /* holds one of its home's sandboxes, with a guest in it or not yet */
     bool announce; /* on_done is to be called */
+    bool streams;  /* it is parked for call->web, which may wake it */
     struct fm_list link;
     struct fm_timer timer;   /* deadline, or the earlier wake of a parked guest */
     atomic_int cancel_error; /* it is to end with that; 0: it is not */
