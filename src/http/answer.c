@@ -45,7 +45,8 @@ void fm_answer_stream(struct fm_request *request, unsigned status, const char *t
         MHD_create_response_from_callback(bytes, STREAM_BLOCK_BYTES, read, data, NULL);
     request->status = status;
     request->answer_bytes = bytes;
-    fm_answer_header(request, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    if (type)
+        fm_answer_header(request, MHD_HTTP_HEADER_CONTENT_TYPE, type);
 }
 
 void fm_answer_text(struct fm_request *request, unsigned status, const char *type, int failed)

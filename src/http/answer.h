@@ -17,7 +17,9 @@ void fm_answer_empty(struct fm_request *request, unsigned status);
 void fm_answer_bytes(struct fm_request *request, unsigned status, const char *type, uint8_t *data,
                      size_t bytes);
 
-/* `bytes` of them, that `read` gives when it is asked: an MHD_ContentReaderCallback with `data`. */
+/* `bytes` of them (UINT64_MAX: who knows how many), that `read` gives when it is asked, until
+ * handler->leave() is called: an MHD_ContentReaderCallback with `data`, which may have the request
+ * wait and give none. */
 void fm_answer_stream(struct fm_request *request, unsigned status, const char *type, uint64_t bytes,
                       MHD_ContentReaderCallback read, void *data);
 

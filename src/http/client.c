@@ -27,7 +27,7 @@
 
 #include "http/request.h"
 
-static int socket_of(const struct fm_client *client)
+int fm_client_socket(const struct fm_client *client)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(client->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
@@ -51,7 +51,8 @@ void fm_client_late(struct fm_deadline *deadline)
     if (client->request || !client->served)
         client->http->counts.timeouts++;
     client->late = true;
-    (void)shutdown(socket_of(client), SHUT_RDWR); /* fails only when the client is gone already */
+    (void)shutdown(fm_client_socket(client),
+                   SHUT_RDWR); /* fails only when the client is gone already */
     /* Should the library be in a state in which it does not read, its own timeout ends it. */
     (void)MHD_set_connection_option(client->connection, MHD_CONNECTION_OPTION_TIMEOUT, 1u);
 }
@@ -60,7 +61,7 @@ void fm_client_drain(struct fm_client *client)
 {
     /* Only the reading side: what has already arrived is still read, and answered. */
     if (!client->request)
-        (void)shutdown(socket_of(client), SHUT_RD);
+        (void)shutdown(fm_client_socket(client), SHUT_RD);
 }
 
 /* --- hanging up
@@ -128,7 +129,7 @@ static void started(struct fm_http *http, struct MHD_Connection *connection, voi
     http->counts.open++;
     /* Without memory for it a call goes on although its client may have left, and time ends the
      * rest. */
-    (void)!fm_loop_watch_add(http->config.loop, &client->watch, socket_of(client),
+    (void)!fm_loop_watch_add(http->config.loop, &client->watch, fm_client_socket(client),
                              EPOLLRDHUP | EPOLLET);
 }
 
@@ -144,7 +145,7 @@ static void closed(struct fm_client *client)
     http->counts.open--;
     if (client->early && !client->late) {
         /* The library closes its descriptor in a moment; the socket lives on in this one. */
-        int fd = fcntl(socket_of(client), F_DUPFD_CLOEXEC, 0);
+        int fd = fcntl(fm_client_socket(client), F_DUPFD_CLOEXEC, 0);
         if (fd >= 0)
             fm_linger_take(&http->linger, fd);
     }

@@ -29,6 +29,8 @@ void fm_client_notice(void *data, struct MHD_Connection *connection, void **cont
 /* NULL: there was no memory for it, and the connection is being closed. */
 struct fm_client *fm_client_of(struct MHD_Connection *connection);
 
+int fm_client_socket(const struct fm_client *client);
+
 /* Whether its call is to be given up. */
 bool fm_client_has_left(const struct fm_client *client);
 void fm_client_hang_up(struct fm_client *client); /* gives it up */

@@ -11,19 +11,17 @@
  * uses again, the guest reads it there, and the answer is sent from where the guest wrote it; so
  * request and call live until both the library and the scheduler have let go of them.
  *
- * What a call chained is on disk before its parent is answered: a client that has its 200 may rely
- * on the rest being run.  A client that left does not change that; the call has succeeded.
+ * What a call chained is on disk before its parent is answered: chaining.c.
  *
  * A call that ended is remembered (call/recent.h); one that is put aside can be found and cancelled
  * by others (call/under_way.h).
  *
  * Threading: the worker's. */
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "call/call.h"
+#include "http/chaining.h"
 #include "http/routes.h"
-#include "queue/queue.h"
 #include "sched/sched.h"
 
 /* --- the function ----------------------------------------------------------------------------- */
@@ -74,36 +72,47 @@ int fm_invoke_begin(struct fm_request *request)
 
 /* --- the outcome ------------------------------------------------------------------------------ */
 
-static void add_headers(struct fm_request *request, const struct fm_call *call)
+void fm_invoke_headers_early(struct fm_request *request, const struct fm_call *call)
 {
     char id[FM_ID_TEXT_SIZE];
     fm_id_format(call->id, id);
     fm_answer_header(request, "X-Faasm-Call-Id", id);
+    fm_answer_header(request, "X-Faasm-Cold", call->cold ? "1" : "0");
+}
+
+void fm_invoke_headers(struct fm_request *request, const struct fm_call *call)
+{
+    fm_invoke_headers_early(request, call);
     char exit_code[12] = "0";
     if (call->exit_code != 0)
         (void)snprintf(exit_code, sizeof(exit_code), "%d", call->exit_code);
     fm_answer_header(request, "X-Faasm-Exit-Code", exit_code);
     fm_answer_number(request, "X-Faasm-Cpu-Us", call->cpu_ns / FM_NS_PER_US);
-    fm_answer_header(request, "X-Faasm-Cold", call->cold ? "1" : "0");
+}
+
+void fm_invoke_failed(struct fm_request *request, const struct fm_error *chains)
+{
+    const struct fm_call *call = request->call;
+    struct fm_problem problem = {
+        .error = call->error ? call->error : chains->code,
+        .detail = call->error ? call->detail : chains->text,
+        .call = call,
+    };
+    if (!call->error && chains->code == FM_ERR_QUOTA)
+        problem.quota = "queue_length"; /* there is no other for chained calls */
+    fm_answer_problem(request, &problem);
+    fm_invoke_headers(request, call);
 }
 
 static void answer(struct fm_request *request, const struct fm_error *chains)
 {
     struct fm_call *call = request->call;
     if (call->error || chains->code) {
-        struct fm_problem problem = {
-            .error = call->error ? call->error : chains->code,
-            .detail = call->error ? call->detail : chains->text,
-            .call = call,
-        };
-        if (!call->error && chains->code == FM_ERR_QUOTA)
-            problem.quota = "queue_length"; /* there is no other for chained calls */
-        fm_answer_problem(request, &problem);
-    } else {
-        fm_answer_bytes(request, MHD_HTTP_OK, FM_TYPE_BYTES, call->output.data,
-                        call->output.length);
+        fm_invoke_failed(request, chains);
+        return;
     }
-    add_headers(request, call);
+    fm_answer_bytes(request, MHD_HTTP_OK, FM_TYPE_BYTES, call->output.data, call->output.length);
+    fm_invoke_headers(request, call);
 }
 
 static void free_call(struct fm_request *request)
@@ -135,62 +144,12 @@ static void complete(struct fm_request *request, const struct fm_queue_chains *c
         fm_request_wake(request);
 }
 
-/* --- chained calls ---------------------------------------------------------------------------- */
-
-struct fm_chaining {
-    struct fm_queue_chains chains;
-    struct fm_request *request;
-};
-
-static void end_chaining(struct fm_chaining *chaining)
-{
-    struct fm_request *request = chaining->request;
-    request->chaining = NULL;
-    complete(request, &chaining->chains);
-    free(chaining->chains.children);
-    free(chaining);
-}
-
-static void on_chained(struct fm_queue_chains *chains)
-{
-    struct fm_chaining *chaining = FM_CONTAINER_OF(chains, struct fm_chaining, chains);
-    chaining->request->http->counts.operations--;
-    end_chaining(chaining);
-}
-
-/* The call is DONE and has chained something: complete() comes when that is on disk, or at once
- * when it cannot be. */
-static void chain(struct fm_request *request)
-{
-    struct fm_http *http = request->http;
-    struct fm_chaining *chaining = calloc(1, sizeof(*chaining));
-    if (!chaining) {
-        static struct fm_queue_chains no_memory = {.error = {FM_ERR_NOMEM, "out of memory"}};
-        complete(request, &no_memory);
-        return;
-    }
-    chaining->request = request;
-    chaining->chains.parent = request->call;
-    chaining->chains.on_done = on_chained;
-    request->chaining = chaining;
-    if (fm_queue_chains(http->config.queue, &chaining->chains) != 0) {
-        end_chaining(chaining);
-        return;
-    }
-    http->counts.operations++;
-}
-
-static bool has_chained(const struct fm_call *call)
-{
-    return FM_UNLIKELY(call->chains_count > 0) && call->error == 0;
-}
-
 static void on_call_done(struct fm_call *call)
 {
     struct fm_request *request = call->owner;
     request->call_ended = true;
-    if (has_chained(call))
-        chain(request);
+    if (fm_chaining_needed(call))
+        fm_chaining_start(request, complete);
     else
         complete(request, NULL);
 }

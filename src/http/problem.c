@@ -69,8 +69,9 @@ static void write_call(struct fm_json *json, const struct fm_problem *problem)
         fm_json_string(json, "backtrace", call->backtrace);
     if (problem->error == FM_ERR_GUEST_EXIT)
         fm_json_integer(json, "exit_code", call->exit_code);
-    /* The function ran to its end, but what came of it is an error: its output is all there is. */
-    if (problem->error == FM_ERR_GUEST_EXIT || !call->error)
+    /* The function ran to its end, but what came of it is an error: its output is all there is.
+     * That of a web call is an answer that was not given. */
+    if (!call->web && (problem->error == FM_ERR_GUEST_EXIT || !call->error))
         write_output(json, call);
 }
 

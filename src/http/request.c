@@ -249,6 +249,8 @@ static enum MHD_Result step_head(struct fm_request *request, const char *method,
                                  const char *version)
 {
     struct fm_http *http = request->http;
+    request->method = method;
+    request->version = version;
     int failed = examine(request, method, version);
     bool body = request->chunked || request->content_length > 0;
     bool on_its_way = !request->expects && !request->chunked &&
@@ -329,6 +331,12 @@ static enum MHD_Result step_drop(struct fm_request *request, size_t *bytes)
     return request->drop_bytes > FM_HTTP_DROP_BYTES_MAX ? MHD_NO : MHD_YES;
 }
 
+static enum MHD_Result send_or_wait(struct fm_request *request)
+{
+    bool later = request->suspended || request->phase == FM_REQUEST_CLOSE;
+    return later ? MHD_YES : send_answer(request);
+}
+
 static enum MHD_Result step_whole(struct fm_request *request)
 {
     fm_deadline_clear(&request->client->deadline);
@@ -338,11 +346,41 @@ static enum MHD_Result step_whole(struct fm_request *request)
     }
     set_phase(request, FM_REQUEST_WORK);
     request->handler->run(request);
-    bool later = request->suspended || request->phase == FM_REQUEST_CLOSE;
-    return later ? MHD_YES : send_answer(request);
+    return send_or_wait(request);
+}
+
+/* It was put aside, and perhaps woken. */
+static enum MHD_Result step_work(struct fm_request *request)
+{
+    if (!request->suspended && !request->response && request->handler->resume)
+        request->handler->resume(request);
+    return send_or_wait(request);
 }
 
 /* --- the library's callbacks ------------------------------------------------------------------ */
+
+/* Of a web page, before the library decodes the target in place. */
+static int keep_path(struct fm_request *request, const char *raw)
+{
+    const char *rest = raw + request->target.segments[2].end;
+    int failed = fm_buffer_append(&request->path, rest, strcspn(rest, "?"));
+    return failed ? failed : fm_buffer_append(&request->path, "", 1);
+}
+
+/* Of those routes that want more of it than the segments. */
+static int take_path(struct fm_request *request, const char *raw)
+{
+    const struct fm_target *target = &request->target;
+    const char *first = target->segments[0].text;
+    int failed = 0;
+    if (target->count > 1 && strcmp(first, "files") == 0)
+        failed = fm_target_rest(raw, &request->path, &request->path_slash, &request->error);
+    else if (target->count > 2 && strcmp(first, "h") == 0)
+        failed = keep_path(request, raw);
+    if (failed && !request->error.code)
+        (void)fm_error_set(&request->error, failed, "%s", fm_err_meaning(failed));
+    return failed;
+}
 
 void *fm_request_start(void *data, const char *target, struct MHD_Connection *connection)
 {
@@ -356,12 +394,8 @@ void *fm_request_start(void *data, const char *target, struct MHD_Connection *co
     request->raw_target = raw;
     request->raw_length = strlen(raw);
     int failed = fm_target_parse(raw, &request->target, &request->error);
-    if (!failed && request->target.count > 1 &&
-        strcmp(request->target.segments[0].text, "files") == 0) {
-        failed = fm_target_rest(raw, &request->path, &request->path_slash, &request->error);
-        if (failed && !request->error.code)
-            (void)fm_error_set(&request->error, failed, "%s", fm_err_meaning(failed));
-    }
+    if (!failed)
+        failed = take_path(request, raw);
     if (failed || request->target.query_position == 0)
         return request;
 
@@ -398,7 +432,7 @@ enum MHD_Result fm_request_step(void *data, struct MHD_Connection *connection, c
     case FM_REQUEST_DROP:
         return piece ? step_drop(request, upload_bytes) : step_whole(request);
     case FM_REQUEST_WORK:
-        return request->suspended ? MHD_YES : send_answer(request);
+        return step_work(request);
     case FM_REQUEST_ANSWER:
     case FM_REQUEST_CLOSE:
         break;

@@ -26,6 +26,7 @@ struct fm_removal;
 struct fm_request;
 struct fm_route;
 struct fm_show;
+struct fm_web;
 
 /*      HEAD --> BODY --> WORK --> ANSWER
  *        |       |  ^     |         ^ ^
@@ -58,6 +59,8 @@ struct fm_handler {
     int (*take)(struct fm_request *request, const uint8_t *data, size_t bytes, size_t *ret_taken);
     /* The request is whole: gives an answer, or has it wait. */
     void (*run)(struct fm_request *request);
+    /* It was woken, and has no answer yet: the same.  NULL: whoever wakes it has given one. */
+    void (*resume)(struct fm_request *request);
     /* The client has left a request that waits: ends the work soon, and then wakes the request. */
     void (*cancel)(struct fm_request *request);
     /* The library has let go of the request, answered or not: ends what is under way for it. False:
@@ -72,6 +75,8 @@ struct fm_request {
     const struct fm_route *route;     /* NULL: not found (yet) */
     const struct fm_handler *handler; /* NULL: not found (yet) */
     bool head;                        /* the method is HEAD */
+    const char *method;               /* the library's, as long as it has the request */
+    const char *version;              /* of HTTP; the same */
     const char *principal;            /* who asks; "anonymous" until there are tokens */
     struct fm_target target;
     const char *raw_target; /* only to be compared with the library's other pointers */
@@ -89,11 +94,14 @@ struct fm_request {
     uint64_t drop_bytes; /* of the body, ignored so far */
     struct fm_buffer body;
     struct fm_buffer query; /* a copy with its NUL; decoded in place as it is read */
-    struct fm_buffer path;  /* of a file: what follows `/files/<user>/`, decoded, with its NUL */
-    bool path_slash;        /* a slash stood behind it */
-    struct fm_buffer text;  /* of an answer that is made here */
-    struct fm_error error;  /* why it was refused */
-    const char *quota;      /* the one of an FM_ERR_QUOTA (static text); NULL: another error */
+    /* With its NUL.  Of a file: what follows `/files/<user>/`, decoded.  Of a web page: what
+     * follows
+     * `/h/<user>/<function>`, as it came. */
+    struct fm_buffer path;
+    bool path_slash;       /* of a file: a slash stood behind it */
+    struct fm_buffer text; /* of an answer that is made here */
+    struct fm_error error; /* why it was refused */
+    const char *quota;     /* the one of an FM_ERR_QUOTA (static text); NULL: another error */
 
     struct MHD_Response *response; /* made, and not yet given to the library */
     unsigned status; /* of the answer; before that: of the refusal, if it is special */
@@ -116,6 +124,7 @@ struct fm_request {
     struct fm_file_put *file_put;
     struct fm_file_removal *file_removal;
     struct fm_show *show;
+    struct fm_web *web;
     uint64_t wait_ns;
 
     struct fm_list link; /* in http->free_requests */

@@ -3,7 +3,8 @@
  * A handful of rows, compared one after the other: the first segment decides, and the hottest row
  * stands first.  Discarded: a hash or a tree of routes, which would be slower for so few.
  *
- * HEAD is GET whose body the library leaves out; OPTIONS is answered from this table. */
+ * HEAD is GET whose body the library leaves out; OPTIONS is answered from this table.  Where a
+ * function is the web page, all methods are its own. */
 #include "http/routes.h"
 
 #include <stdio.h>
@@ -28,6 +29,7 @@ struct fm_route {
     size_t segments_max;
     const char *third; /* NULL: any */
     const struct fm_handler *handlers[METHODS_COUNT];
+    const struct fm_handler *any; /* of every method, whatever its name; NULL: `handlers` */
 };
 
 static const struct fm_route routes[] = {
@@ -39,6 +41,7 @@ static const struct fm_route routes[] = {
                   [GET] = &fm_function_get_handler,
                   [DELETE] = &fm_function_delete_handler,
                   [PATCH] = &fm_function_patch_handler}},
+    {.first = "h", .segments_min = 3, .segments_max = ANY_MORE, .any = &fm_web_handler},
     {.first = "fa",
      .segments_min = 3,
      .segments_max = ANY_MORE,
@@ -146,6 +149,10 @@ int fm_route_find(struct fm_request *request, const char *method)
             request->route = &routes[i];
     if (!request->route && !target->asterisk)
         return nothing_found(request);
+    if (request->route && request->route->any) {
+        request->handler = request->route->any;
+        return 0;
+    }
     if (wanted == OPTIONS) {
         request->handler = &fm_options_handler;
         return 0;

@@ -25,6 +25,13 @@ FM_MUST_CHECK int fm_invoke_find(struct fm_request *request, struct fm_function 
 /* The names in `/f/<user>/<function>`: FM_ERR_BAD_NAME. */
 FM_MUST_CHECK int fm_invoke_names(struct fm_request *request);
 
+/* Answers with the problem that the call's outcome is, or `chains`; adds the headers that tell of
+ * the call. */
+void fm_invoke_failed(struct fm_request *request, const struct fm_error *chains);
+void fm_invoke_headers(struct fm_request *request, const struct fm_call *call);
+void fm_invoke_headers_early(struct fm_request *request,
+                             const struct fm_call *call); /* known then */
+
 /* Nobody waits for the end of a call any more (`?wait=`): all are answered.  (calls.c) */
 void fm_calls_waits_end(struct fm_http *http);
 
@@ -33,6 +40,7 @@ void fm_function_answer(struct fm_request *request, unsigned status,
                         const struct fm_version *version);
 
 extern const struct fm_handler fm_invoke_handler;          /* POST /f/<user>/<function> */
+extern const struct fm_handler fm_web_handler;             /* ANY /h/<user>/<function>/... */
 extern const struct fm_handler fm_put_handler;             /* PUT */
 extern const struct fm_handler fm_function_get_handler;    /* GET */
 extern const struct fm_handler fm_function_delete_handler; /* DELETE */

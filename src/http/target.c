@@ -91,6 +91,7 @@ static size_t parse_segment(const char *raw, size_t position, struct fm_segment 
         length = 0; /* nothing can match it by accident */
     segment->text[length] = '\0';
     segment->length = (uint8_t)length;
+    segment->end = position;
     return position;
 }
 

@@ -15,6 +15,7 @@ struct fm_segment {
     uint8_t length;
     const char *fault;     /* why it is not a name (static text); NULL: it is one */
     size_t fault_position; /* byte of the target, from 0 */
+    size_t end;            /* byte behind it */
     bool deceptive;        /* it holds an encoded slash or NUL, or an escape that is none */
 };
 
