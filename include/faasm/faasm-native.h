@@ -123,6 +123,38 @@ __attribute__((weak)) int32_t faasm_call_info(int32_t field, char *buffer, uint3
     return 1;
 }
 
+/* Nor does it answer an HTTP request. */
+__attribute__((weak)) int32_t faasm_http_header(const char *name, uint32_t nameLength, char *buffer,
+                                                uint32_t size)
+{
+    (void)name;
+    (void)nameLength;
+    (void)buffer;
+    (void)size;
+    return -ENOTSUP;
+}
+
+__attribute__((weak)) int32_t faasm_http_status(int32_t status)
+{
+    (void)status;
+    return -ENOTSUP;
+}
+
+__attribute__((weak)) int32_t faasm_http_header_set(const char *name, uint32_t nameLength,
+                                                    const char *value, uint32_t valueLength)
+{
+    (void)name;
+    (void)nameLength;
+    (void)value;
+    (void)valueLength;
+    return -ENOTSUP;
+}
+
+__attribute__((weak)) int32_t faasm_http_flush(void)
+{
+    return -ENOTSUP;
+}
+
 __attribute__((weak)) int32_t faasm_log(int32_t level, const char *text, uint32_t length)
 {
     static const char *const names[] = {"debug", "info", "warning", "error"};

@@ -46,6 +46,10 @@
 #define FAASM_INFO_DEADLINE 5 /* milliseconds since 1970 */
 #define FAASM_INFO_PARENT 6   /* the id of the call that made this one; may be empty */
 
+/* Of faasmInputSize(): a request's body, sent in chunks and over 256 KiB, whose end has not come.
+ */
+#define FAASM_SIZE_UNKNOWN 0xffffffffu
+
 /* ECHILD and ENOSPC of <errno.h>, which C++98 cannot include here. */
 #ifdef __wasm__
 #define FAASM_ECHILD 12
@@ -118,16 +122,20 @@ static inline void faasm_mark_reads_input(void)
     (void)read_so_that_it_stays;
 }
 
-/* All the bytes of the input, however many. */
+/* All the bytes of the input, however many. Of a request's body, where the function answers an HTTP
+ * request, what Content-Length says; without it this waits for the end, or, when too much comes for
+ * that, gives FAASM_SIZE_UNKNOWN. */
 static inline uint32_t faasmInputSize(struct FaasmMemory *memory)
 {
     (void)memory;
     faasm_mark_reads_input();
-    return (uint32_t)faasm_input_size(); /* main() has seen that it is no error */
+    int32_t size = faasm_input_size();
+    return size < 0 ? FAASM_SIZE_UNKNOWN : (uint32_t)size;
 }
 
 /* Copies up to `length` bytes of the input from `offset` on. Returns how many, 0 at its end, or an
- * error. */
+ * error. Of a request's body it waits for some, and may give fewer than there will be; behind the
+ * first 64 KiB it only goes forward: -EINVAL for what was read before. */
 static inline int faasmReadInput(struct FaasmMemory *memory, uint32_t offset, void *buffer,
                                  uint32_t length)
 {
@@ -264,6 +272,51 @@ static inline int faasmCallInfo(struct FaasmMemory *memory, int field, char *buf
     return length;
 }
 
+/* --- HTTP ----------------------------------------------------------------------------------- */
+
+/* For a function that answers HTTP requests (/h/<user>/<function>/...). Its input is the request's
+ * body, its output the answer's. In other calls all of these are -ENOTSUP. */
+
+/* A header of the request, in any case of letters, or ":method", ":path" (what follows the function
+ * in the path, as it came), ":query"; with a NUL at its end. Returns its length, which is < size,
+ * or an error: -ENOENT there is none, -ENOSPC it is longer. */
+static inline int faasmHttpHeader(struct FaasmMemory *memory, const char *name, char *buffer,
+                                  uint32_t size)
+{
+    (void)memory;
+    int length = faasm_http_header(name, (uint32_t)strlen(name), buffer, size);
+    if (length >= 0 && (uint32_t)length >= size)
+        return -FAASM_ENOSPC;
+    if (length >= 0)
+        buffer[length] = '\0';
+    return length;
+}
+
+/* The status of the answer, 200 to 599; 200 if nothing is said. 0, or an error: -EALREADY the
+ * answer has begun. */
+static inline int faasmHttpStatus(struct FaasmMemory *memory, int status)
+{
+    (void)memory;
+    return faasm_http_status(status);
+}
+
+/* A header of the answer, in place of one of that name (beside others if it is Set-Cookie); ""
+ * takes it away. 0, or an error: -EINVAL a bad name or value, or a header that is the server's. */
+static inline int faasmHttpSetHeader(struct FaasmMemory *memory, const char *name,
+                                     const char *value)
+{
+    (void)memory;
+    return faasm_http_header_set(name, (uint32_t)strlen(name), value, (uint32_t)strlen(value));
+}
+
+/* The answer begins, if it has not yet: with status and headers, and what faasmWriteOutput() was
+ * given so far. From then on that sends at once what it is given. 0, or an error. */
+static inline int faasmHttpFlush(struct FaasmMemory *memory)
+{
+    (void)memory;
+    return faasm_http_flush();
+}
+
 /* --- main ----------------------------------------------------------------------------------- */
 
 /* The rule of 2018, for a function that never said how long its output is. */
@@ -285,18 +338,35 @@ static inline uint32_t faasm_length_without_zeros(const uint8_t *data, uint32_t 
 /* Where the mark's section begins; at no address when nothing left a mark. */
 extern const char __start_faasm_reads_input __attribute__((weak));
 
+/* The beginning of the input. A request's body comes in pieces, and its size (< 0 then) may not be
+ * known. Returns 1 if there is more, 0 if there is not, or an error. */
+static inline int faasm_fill(uint8_t *input, int32_t size)
+{
+    uint32_t length = 0;
+    uint8_t more;
+    while (length < MAX_INPUT_BYTES && (size < 0 || length < (uint32_t)size)) {
+        int32_t got = faasm_input_read(length, input + length, MAX_INPUT_BYTES - length);
+        if (got <= 0)
+            return got;
+        length += (uint32_t)got;
+    }
+    if (size < 0 && !&__start_faasm_reads_input) /* who does not read can lose a byte */
+        return faasm_input_read(length, &more, 1);
+    return size > MAX_INPUT_BYTES;
+}
+
 static inline int faasm_call_exec(uint8_t *input, uint8_t *output)
 {
     uint8_t *nowhere = (uint8_t *)~(uintptr_t)0xfffffff; /* outside of any memory: traps */
     struct FaasmMemory memory = {input, output, nowhere, nowhere, 0, -1};
 
-    int32_t size = faasm_input_size();
-    if (size > MAX_INPUT_BYTES && !&__start_faasm_reads_input) {
+    int more = faasm_fill(input, faasm_input_size());
+    if (more > 0 && !&__start_faasm_reads_input) {
         faasmLog(FAASM_LOG_ERROR, "the input is over 65536 bytes, and this function does not use "
                                   "faasmInputSize() or faasmReadInput()");
         return FAASM_EXIT_REFUSED;
     }
-    if (size < 0 || faasm_input_read(0, input, MAX_INPUT_BYTES) < 0) {
+    if (more < 0) {
         faasmLog(FAASM_LOG_ERROR, "the input cannot be read");
         return FAASM_EXIT_REFUSED;
     }
