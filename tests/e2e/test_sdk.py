@@ -224,12 +224,33 @@ def check_wordcount(program):
         assert run_alone(program, b"x" * size) == (0, b"x" * size + b" 1\n", [], False)
 
 
+def check_events(program):
+    """Without HTTP there are three of them, a second apart."""
+    code, output, log = run(program, b"tick\nmore")
+    assert (code, log) == (0, "")
+    assert output == b"".join(b"id: %d\ndata: tick %d\n\n" % (i, i) for i in (1, 2, 3))
+
+
+def check_page(program):
+    for body in (b"", b"hello", bytes_of(100000)):
+        code, output, log = run(program, body)
+        assert (code, log) == (0, "")
+        assert output.startswith(b"Content-Type: text/html; charset=utf-8\n\n<!doctype html>")
+        assert b"<p>%d bytes came" % len(body) in output
+
+
 SAMPLE_CHECKS = {"echo": check_echo, "x2": check_x2, "dummy": check_dummy, "chain": check_chain,
-                 "cpu": check_cpu, "fib": check_fib, "wordcount": check_wordcount}
+                 "cpu": check_cpu, "fib": check_fib, "wordcount": check_wordcount,
+                 "events": check_events, "page": check_page}
 
 CALL_IMPORTS = {f"faasm.call_{name}" for name in
                 ("info", "start", "wait", "output_size", "output_read")}
-MORE_IMPORTS = {"chain": {"faasm.chain"}, "fib": CALL_IMPORTS, "wordcount": CALL_IMPORTS}
+MORE_IMPORTS = {"chain": {"faasm.chain"}, "fib": CALL_IMPORTS, "wordcount": CALL_IMPORTS,
+                "events": {f"faasm.http_{name}" for name in ("header", "header_set", "flush")} |
+                          {"wasi_snapshot_preview1.poll_oneoff"}}
+ALL_IMPORTS = {"page": {f"wasi_snapshot_preview1.{name}" for name in  # of a C library with stdio
+                        ("environ_get", "environ_sizes_get", "fd_close", "fd_fdstat_get", "fd_read",
+                         "fd_seek", "fd_write", "proc_exit")}}
 
 
 def test_every_sample_has_its_check_and_is_built():
@@ -246,7 +267,7 @@ def test_sample_as_built(name):
 @pytest.mark.parametrize("name", SAMPLE_CHECKS)
 def test_sample(compiler, tmp_path, name):
     module = compiler.compile(tmp_path / f"{name}.wasm", *WARNINGS, f"func/function_{name}.c")
-    assert imports(module) == OLD_IMPORTS | MORE_IMPORTS.get(name, set())
+    assert imports(module) == ALL_IMPORTS.get(name, OLD_IMPORTS | MORE_IMPORTS.get(name, set()))
     assert exports(module) == {"memory", "_start"}
     SAMPLE_CHECKS[name](module)
 
