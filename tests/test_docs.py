@@ -134,13 +134,17 @@ def test_error_codes():
 def routes():
     """`METHOD path` of every handler in the table of routes."""
     variable = {"f": ["<user>", "<function>"], "fa": ["<user>", "<function>"], "calls": ["<id>"],
-                "users": ["<user>"], "files": ["<user>", "<path>"]}
+                "users": ["<user>"], "files": ["<user>", "<path>"],
+                "h": ["<user>", "<function>"]}
     table = re.search(r"routes\[\] = \{(.*?)\n\};", code("src/http/routes.c"), re.S)[1]
     for block in table.split(".first = ")[1:]:
         first = re.match(r'"(\w+)"', block)[1]
         segments = int(re.search(r"segments_min = (\d)", block)[1])
         third = re.search(r'third = "(\w+)"', block)
         path = [first, *variable.get(first, []), *([third[1]] if third else [])]
+        if ".any = " in block:
+            yield "ANY /" + "/".join(path[:segments]) + "/<rest>"
+            continue
         for method in found(r"\[([A-Z]+)\] =", block):
             yield f"{method} /" + "/".join(path[:segments])
 

@@ -247,7 +247,8 @@ CALL_IMPORTS = {f"faasm.call_{name}" for name in
                 ("info", "start", "wait", "output_size", "output_read")}
 MORE_IMPORTS = {"chain": {"faasm.chain"}, "fib": CALL_IMPORTS, "wordcount": CALL_IMPORTS,
                 "events": {f"faasm.http_{name}" for name in ("header", "header_set", "flush")} |
-                          {"wasi_snapshot_preview1.poll_oneoff"}}
+                          {f"wasi_snapshot_preview1.{name}" for name in  # snprintf brings stdio
+                           ("poll_oneoff", "fd_close", "fd_seek", "fd_write")}}
 ALL_IMPORTS = {"page": {f"wasi_snapshot_preview1.{name}" for name in  # of a C library with stdio
                         ("environ_get", "environ_sizes_get", "fd_close", "fd_fdstat_get", "fd_read",
                          "fd_seek", "fd_write", "proc_exit")}}
