@@ -137,6 +137,7 @@ struct run {
     struct fm_module *module;
     struct fm_version description; /* filled in before run_call() */
     struct fm_node *files;         /* borrowed; the test may set it before run_call() */
+    const struct fm_web_ops *web;  /* the same */
     struct fm_version *version;
     struct fm_call *call;
     struct fm_guest *guest;
@@ -179,6 +180,7 @@ static inline void run_call(struct run *run, const void *input, size_t input_byt
     run->call->input = input;
     run->call->input_bytes = input_bytes;
     run->call->files = run->files;
+    run->call->web = run->web;
     assert_int_equal(fm_guest_new(run->call, run->module, run_tick, &run->guest), 0);
     fm_call_set_state(run->call, FM_CALL_RUNNING, 1);
 }
