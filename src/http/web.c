@@ -200,6 +200,10 @@ static void answer(struct fm_web *web, bool whole)
     if (front_bytes != bytes || !whole)
         request->answer_bytes = 0; /* they are counted as they go */
     add_head(web, whole);
+    if (request->head && bytes == MHD_SIZE_UNKNOWN)
+        /* The library (0.9.75) ends what has no body with the last chunk of one, which the next
+         * answer on this connection must not begin with. */
+        fm_answer_header(request, MHD_HTTP_HEADER_CONNECTION, "close");
 }
 
 /* The body is whole, and the library asks. */

@@ -167,7 +167,7 @@ static void assert_output(const char *text)
     "(data (i32.const 100) \"abc\") (data (i32.const 200) \"defgh\")"
 #define READ(fd, count, result)                                                                    \
     "(call $fd_read (i32.const " fd ") (i32.const 0) (i32.const " count ") (i32.const " result ")" \
-                                                                                               ")"
+    ")"
 #define WRITE(fd, count, result)                                                                   \
     "(call $fd_write (i32.const " fd ") (i32.const 0) (i32.const " count ") (i32.const " result "))"
 

@@ -159,7 +159,7 @@ static void test_length(void **state)
 static void test_count(void **state)
 {
     (void)state;
-    char name[8];
+    char name[16];
     for (int i = 0; i < FM_WEB_HEADERS_MAX; i++) {
         (void)snprintf(name, sizeof(name), "n%d", i);
         assert_int_equal(say(FM_REPLY_SET, name, "x"), 0);
