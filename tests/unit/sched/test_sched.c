@@ -2,6 +2,7 @@
  * under running calls.  A real engine, loop and ticker; functions are made here, without a disk. */
 #include "stage.h"
 
+#include "call/web.h"
 #include "loop/loop.h"
 #include "sched/sched.h"
 #include "sched/sched_private.h"
@@ -20,6 +21,16 @@
     "  (i32.store (i32.const 16) (i32.const 1))" /* monotonic */                                   \
     "  (i64.store (i32.const 24) (i64.mul (i64.load (i32.const 256)) (i64.const 1000000)))"        \
     "  (drop (call $p (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)))))"
+
+/* Writes what it reads, up to the end. */
+#define ECHO_ALL                                                                                   \
+    "(module (import \"faasm\" \"input_read\" (func $r (param i32 i32 i32) (result i32)))"         \
+    " (import \"faasm\" \"output_write\" (func $w (param i32 i32) (result i32)))" GUEST_MEMORY     \
+    " (func (export \"_start\") (local $at i32) (local $got i32) (loop $more"                      \
+    "  (local.set $got (call $r (local.get $at) (i32.const 0) (i32.const 100)))"                   \
+    "  (drop (call $w (i32.const 0) (local.get $got)))"                                            \
+    "  (local.set $at (i32.add (local.get $at) (local.get $got)))"                                 \
+    "  (br_if $more (local.get $got)))))"
 
 struct fixture {
     struct fm_loop *loop;
@@ -243,6 +254,85 @@ static void users_take_turns(void **state)
     for (int i = 0; i < CALLS_MAX - 1; i++)
         fm_sched_call_free(f->sched, calls[i]);
     fm_sched_call_free(f->sched, echo);
+}
+
+/* --- streams ---------------------------------------------------------------------------------- */
+
+static size_t body_here;
+static char streamed[20];
+
+static int64_t read_body(struct fm_call *call, uint64_t offset, uint8_t *data, size_t bytes)
+{
+    (void)call;
+    (void)bytes;
+    if (offset == 3)
+        return 0;
+    if (offset >= body_here)
+        return FM_WEB_WAIT;
+    data[0] = (uint8_t)("abc"[offset]);
+    return 1;
+}
+
+static int64_t write_answer(struct fm_call *call, const uint8_t *data, size_t bytes)
+{
+    (void)call;
+    strncat(streamed, (const char *)data, bytes);
+    return (int64_t)bytes;
+}
+
+static void no_end(struct fm_call *call)
+{
+    (void)call;
+}
+
+static int64_t known_size(struct fm_call *call)
+{
+    (void)call;
+    return 3;
+}
+
+static const struct fm_web_ops web_ops = {
+    .read = read_body, .size = known_size, .write = write_answer, .end = no_end};
+
+static void a_stream_wakes_whom_it_parked(void **state)
+{
+    struct fixture *f = *state;
+    publish(f, "ada", "echo", ECHO_ALL, NULL);
+    publish(f, "ada", "sleep", SLEEP, NULL);
+    struct fm_call *call = new_call(f, "ada", "echo", NULL, 0);
+    call->web = &web_ops;
+    call->pinned = true;
+    fm_sched_wake(f->sched, call); /* not even submitted */
+    assert_int_equal(submit(f, call), FM_SUBMIT_LATER);
+    while (call->state != FM_CALL_PARKED)
+        pass(f);
+    for (body_here = 1; body_here <= 3; body_here++) {
+        assert_int_equal(call->state, FM_CALL_PARKED);
+        uint64_t slices = counts(f).slices;
+        fm_sched_wake(f->sched, call);
+        fm_sched_wake(f->sched, call); /* it is on its way */
+        assert_int_equal(call->state, FM_CALL_QUEUED);
+        pass(f);
+        assert_int_equal(counts(f).slices, slices + 1);
+        assert_int_equal(strlen(streamed), body_here);
+    }
+    assert_int_equal(call->state, FM_CALL_DONE);
+    assert_string_equal(streamed, "abc");
+    fm_sched_wake(f->sched, call);
+    assert_int_equal(call->error, 0);
+    fm_sched_call_free(f->sched, call);
+
+    /* One that waits for something else goes on waiting. */
+    static const uint64_t long_ms = 1000000;
+    call = new_call(f, "ada", "sleep", &long_ms, sizeof(long_ms));
+    call->pinned = true;
+    assert_int_equal(submit(f, call), FM_SUBMIT_LATER);
+    while (call->state != FM_CALL_PARKED)
+        pass(f);
+    fm_sched_wake(f->sched, call);
+    assert_int_equal(call->state, FM_CALL_PARKED);
+    fm_sched_cancel(f->sched, call, FM_ERR_CANCELLED);
+    fm_sched_call_free(f->sched, call);
 }
 
 static struct fm_call *parked(struct fixture *f, const char *name)
@@ -476,6 +566,7 @@ int main(void)
         TEST(cpu_time_and_wall_time_end_a_call),
         TEST(parked_calls_cost_no_thread_and_wake),
         TEST(users_take_turns),
+        TEST(a_stream_wakes_whom_it_parked),
         TEST(concurrency_is_exact),
         TEST(slots_and_queue_are_bounded),
         TEST(calls_go_on_while_new_ones_wait_for_a_sandbox),
