@@ -13,6 +13,8 @@
 #include <string.h>
 #include <strings.h>
 
+#define NOTE_BYTES 64 /* that the library keeps about each header */
+
 static bool parse_length(const char *text, uint64_t *ret_length)
 {
     uint64_t length = 0;
@@ -45,6 +47,14 @@ static void note_coding(struct fm_request *request, const char *value)
     request->chunked = true;
 }
 
+/* A copy, and a note about each. */
+static void note_cookies(struct fm_request *request, const char *value)
+{
+    request->head_bytes += strlen(value) + NOTE_BYTES;
+    for (const char *c = value; *c; c++)
+        request->head_bytes += *c == ';' ? NOTE_BYTES : 0;
+}
+
 /* Called by the library for each header. */
 static enum MHD_Result note_header(void *data, enum MHD_ValueKind kind, const char *name,
                                    const char *value)
@@ -52,8 +62,11 @@ static enum MHD_Result note_header(void *data, enum MHD_ValueKind kind, const ch
     (void)kind;
     struct fm_request *request = data;
     const char *text = value ? value : "";
+    request->head_bytes += NOTE_BYTES;
     switch (name[0] | 0x20) { /* most headers are none of these */
     case 'c':
+        if (strcasecmp(name, MHD_HTTP_HEADER_COOKIE) == 0)
+            note_cookies(request, text);
         if (strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0)
             note_length(request, text);
         break;
@@ -91,6 +104,8 @@ int fm_head_check(struct fm_request *request, const char *version)
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
     uint64_t bytes_max = request->http->config.header_bytes_max;
+    if (info)
+        request->head_bytes += info->header_size;
     if (info && info->header_size > bytes_max) {
         request->status = MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
         return fm_error_set(

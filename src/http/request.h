@@ -85,8 +85,9 @@ struct fm_request {
     uint64_t content_length; /* 0: none, or not known */
     bool has_length;
     bool chunked;
-    bool expects;       /* Expect: 100-continue: the body is held back until we say so */
-    const char *broken; /* what is wrong with its framing (static); NULL: nothing */
+    uint64_t head_bytes; /* what its head takes of the connection's memory, about */
+    bool expects;        /* Expect: 100-continue: the body is held back until we say so */
+    const char *broken;  /* what is wrong with its framing (static); NULL: nothing */
 
     bool suspended;      /* the library looks away */
     bool patient;        /* see fm_request_wait() */

@@ -34,11 +34,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/limits.h"
 #include "http/client.h"
 #include "http/request.h"
 #include "http/routes.h"
 
-#define NOTES_BYTES (8 * FM_KIB) /* a connection's memory, besides the request's head */
+/* A connection's memory, besides the request's head.  web.c counts on room for the head of a
+ * function's answer. */
+#define NOTES_BYTES (8 * FM_KIB)
+_Static_assert(NOTES_BYTES >= FM_WEB_HEAD_BYTES_MAX, "see web.c");
 
 #define NEVER UINT64_MAX
 

@@ -38,6 +38,8 @@
 #include "http/routes.h"
 #include "sched/sched.h"
 
+#define SERVER_HEAD_BYTES FM_KIB /* of an answer, at most: status line, date, X-Faasm-... */
+
 /* --- life ------------------------------------------------------------------------------------- */
 
 /* A function that says nothing to HTTP but prints is a CGI program. */
@@ -245,6 +247,21 @@ static int check_size(struct fm_request *request, const struct fm_version *versi
                         (unsigned long long)version->limits.input_bytes);
 }
 
+/* The library has one piece of memory for the heads of request and answer, and closes a connection
+ * for which it is too small: so there must be room for the largest that a function may make, and
+ * for what the server adds. */
+static int check_room(struct fm_request *request)
+{
+    uint64_t bytes_max = request->http->config.header_bytes_max - SERVER_HEAD_BYTES;
+    if (request->head_bytes <= bytes_max)
+        return 0;
+    request->status = MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE;
+    return fm_error_set(&request->error, FM_ERR_TOO_LARGE,
+                        "the request line and headers take %llu bytes, with 64 for each header, at "
+                        "most %llu are accepted here",
+                        (unsigned long long)request->head_bytes, (unsigned long long)bytes_max);
+}
+
 static int find(struct fm_request *request, struct fm_function **ret_function)
 {
     int failed = fm_invoke_find(request, ret_function);
@@ -262,6 +279,8 @@ static int begin(struct fm_request *request)
 {
     struct fm_function *function = NULL;
     int failed = fm_invoke_names(request);
+    if (!failed)
+        failed = check_room(request);
     return failed ? failed : find(request, &function);
 }
 
