@@ -18,9 +18,12 @@
  * it is.  The decision what to answer is made when the library asks again, not when it is woken: a
  * function that writes and ends at once has a whole answer, with its length.
  *
- * The call lives as long as its answer: a client that leaves cancels it, and so does the end of an
- * answer that has no body (HEAD, 204, 304).  When the call fails in the middle of its answer the
- * connection is closed without the last chunk, by which the client sees that it is not whole.
+ * An answer is whole when its call has ended, not before: the last chunk waits for that, or of a
+ * body of known length the last byte, or all of an answer without a body.  So a client that has it
+ * all knows that the call has succeeded, and nobody cancels a call that has nothing left but to
+ * return. The exception is HEAD, since the body that it leaves out may be endless: the head is
+ * sent, and the call cancelled.  When the call fails in the middle of its answer the connection is
+ * closed, by which the client sees that it is not whole; and a client that leaves cancels the call.
  *
  * Such a call is pinned to its worker, so what is said here happens on one thread.  It is freed
  * with its request when both the library and the scheduler have let go.
@@ -165,7 +168,11 @@ static ssize_t read_answer(void *data, uint64_t position, char *buffer, size_t b
 {
     (void)position;
     struct fm_web *web = data;
-    size_t got = fm_fifo_get(&web->output, buffer, bytes);
+    size_t ready = web->output.length;
+    if (!web->over && ready > 0 && web->sent_bytes + ready == web->reply.content_length)
+        ready--; /* which is only not 0 where it was said */
+    size_t got = fm_fifo_get(&web->output, buffer, bytes < ready ? bytes : ready);
+    web->sent_bytes += got;
     web->http->counts.bytes_out += got;
     if (got > 0) {
         fm_web_sent(web);
@@ -208,6 +215,15 @@ static void answer(struct fm_web *web, bool whole)
         fm_answer_header(request, MHD_HTTP_HEADER_CONNECTION, "close");
 }
 
+/* Whether the answer can begin before the call has ended: there is something to send. */
+static bool can_begin(const struct fm_web *web)
+{
+    const struct fm_request *request = web->request;
+    bool nothing =
+        fm_web_bodiless(web) || (web->reply.has_length && web->reply.content_length == 0);
+    return web->committed && !request->call_ended && (request->head || !nothing);
+}
+
 /* The body is whole, and the library asks. */
 static void proceed(struct fm_request *request)
 {
@@ -216,7 +232,7 @@ static void proceed(struct fm_request *request)
         fm_invoke_failed(request, &web->chains_error);
     else if (web->over)
         answer(web, true);
-    else if (web->committed && !request->call_ended)
+    else if (can_begin(web))
         answer(web, false);
     else
         fm_request_wait(request, true);
@@ -230,7 +246,7 @@ void fm_web_notify(struct fm_web *web)
     if (web->reader_waits) {
         web->reader_waits = false;
         fm_request_wake(request);
-    } else if (request->phase == FM_REQUEST_WORK && web->committed) {
+    } else if (request->phase == FM_REQUEST_WORK && can_begin(web)) {
         fm_request_wake(request);
     }
 }

@@ -44,6 +44,7 @@ struct fm_web {
     struct fm_reply reply;
     struct fm_cgi head;
     struct fm_fifo output; /* what was not sent yet */
+    uint64_t sent_bytes;   /* of its body */
     bool committed;        /* it is to begin before the end of the call: its head is fixed */
     bool sending;          /* it has begun */
     bool reader_waits;     /* the connection is put aside: nothing to send */
