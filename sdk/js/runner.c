@@ -244,6 +244,37 @@ static JSValue bytes_give(JSContext *ctx, uint8_t *data, size_t length, bool as_
 
 enum { AS_BYTES, AS_TEXT };
 
+/* The whole input. A request's body comes in pieces, and its size (< 0 then) may not be known
+ * before its end. Returns 0, with no data when there is no memory for it; or an error. */
+static int32_t read_input(uint8_t **ret_data, size_t *ret_length)
+{
+    int32_t size = faasm_input_size();
+    size_t room = size >= 0 ? (size_t)size : 65536;
+    size_t length = 0;
+    uint8_t *data = malloc(room > 0 ? room : 1);
+    while (data && (size < 0 || length < room)) {
+        if (length == room) {
+            uint8_t *larger = realloc(data, 2 * room);
+            if (!larger)
+                free(data);
+            data = larger;
+            room *= 2;
+            continue;
+        }
+        int32_t got = faasm_input_read((uint32_t)length, data + length, (uint32_t)(room - length));
+        if (got < 0)
+            free(data);
+        if (got < 0)
+            return got;
+        if (got == 0)
+            break;
+        length += (size_t)got;
+    }
+    *ret_data = data;
+    *ret_length = length;
+    return 0;
+}
+
 static JSValue js_input(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv,
                         int as_text)
 {
@@ -252,16 +283,14 @@ static JSValue js_input(JSContext *ctx, JSValueConst self, int argc, JSValueCons
     (void)argv;
     if (outside_of_call(ctx, "input"))
         return JS_EXCEPTION;
-    int32_t size = faasm_input_size();
-    uint8_t *data = malloc(size > 0 ? (size_t)size : 1);
+    uint8_t *data = NULL;
+    size_t length = 0;
+    int32_t failed = read_input(&data, &length);
+    if (failed)
+        return throw_host(ctx, "input", failed);
     if (!data)
         return JS_ThrowOutOfMemory(ctx);
-    int32_t got = size > 0 ? faasm_input_read(0, data, (uint32_t)size) : 0;
-    if (got < 0) {
-        free(data);
-        return throw_host(ctx, "input", got);
-    }
-    return bytes_give(ctx, data, (size_t)got, as_text == AS_TEXT);
+    return bytes_give(ctx, data, length, as_text == AS_TEXT);
 }
 
 static JSValue js_output(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)

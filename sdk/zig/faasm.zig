@@ -28,6 +28,10 @@ const host = struct {
     extern "faasm" fn call_output_size(call: i64) i32;
     extern "faasm" fn call_output_read(call: i64, offset: u32, buffer: [*]u8, length: u32) i32;
     extern "faasm" fn call_info(field: i32, buffer: [*]u8, size: u32) i32;
+    extern "faasm" fn http_header(name: [*]const u8, name_length: u32, buffer: [*]u8, size: u32) i32;
+    extern "faasm" fn http_status(status: u32) i32;
+    extern "faasm" fn http_header_set(name: [*]const u8, name_length: u32, value: [*]const u8, value_length: u32) i32;
+    extern "faasm" fn http_flush() i32;
     extern "faasm" fn log(level: i32, text: [*]const u8, length: u32) i32;
 };
 
@@ -35,6 +39,7 @@ const host = struct {
 pub const Error = error{
     TooBig, // the input is over the limit of the called function
     Again, // over a limit, now or at all
+    Already, // the answer has begun
     Canceled, // the call was cancelled
     Quota, // the call broke a limit
     Fault, // the call trapped
@@ -43,6 +48,7 @@ pub const Error = error{
     NotFound, // no such function or call
     NoMemory,
     NoSpace, // over the limit of the output, or of the buffer
+    NotSupported, // this call answers no HTTP request
     TimedOut, // the time is over, and the call goes on
     Unexpected,
 };
@@ -52,6 +58,7 @@ fn errorOf(result: i64) Error {
     return switch (-result) {
         1 => error.TooBig,
         6 => error.Again,
+        7 => error.Already,
         11 => error.Canceled,
         19 => error.Quota,
         21 => error.Fault,
@@ -60,6 +67,7 @@ fn errorOf(result: i64) Error {
         44 => error.NotFound,
         48 => error.NoMemory,
         51 => error.NoSpace,
+        58 => error.NotSupported,
         73 => error.TimedOut,
         else => error.Unexpected,
     };
@@ -90,13 +98,15 @@ pub fn run(comptime function: anytype) u8 {
 
 // --- input, output, log --------------------------------------------------------------------------
 
-/// Bytes of input.
+/// Bytes of input; 0 where nobody knows: of a request's body, sent in chunks, of which more has come
+/// than is held unread.
 pub fn inputSize() usize {
     return check(host.input_size()) catch 0;
 }
 
 /// Copies the input from `offset` on, as much as fits. Returns that part of the buffer: empty at
-/// the end of the input.
+/// the end of the input. Of a request's body it waits for some, and may give fewer than there will
+/// be; behind its first 64 KiB it only goes forward.
 pub fn inputRead(offset: usize, buffer: []u8) []u8 {
     const got = check(host.input_read(short(offset), buffer.ptr, short(buffer.len))) catch 0;
     return buffer[0..got];
@@ -169,4 +179,33 @@ pub const Info = enum(i32) { id, user, function, version, attempt, deadline, par
 pub fn callInfo(field: Info, buffer: []u8) Error![]u8 {
     const size = try check(host.call_info(@backingInt(field), buffer.ptr, short(buffer.len)));
     return if (size > buffer.len) error.NoSpace else buffer[0..size];
+}
+
+// --- HTTP ----------------------------------------------------------------------------------------
+
+// For a function that answers HTTP requests (/h/<user>/<function>/...), whose input is the request's
+// body and whose output is the answer's. In other calls all of these are NotSupported.
+
+/// A header of the request, in any case of letters, or `:method`, `:path`, `:query`, at the beginning
+/// of `buffer`. NotFound: there is none.
+pub fn httpHeader(name: []const u8, buffer: []u8) Error![]u8 {
+    const size = try check(host.http_header(name.ptr, short(name.len), buffer.ptr, short(buffer.len)));
+    return if (size > buffer.len) error.NoSpace else buffer[0..size];
+}
+
+/// The status of the answer, 200 to 599; 200 if nothing is said.
+pub fn httpStatus(status: u32) Error!void {
+    _ = try check(host.http_status(status));
+}
+
+/// A header of the answer, in place of one of that name (beside others if it is Set-Cookie); no
+/// value takes it away.
+pub fn httpHeaderSet(name: []const u8, value: []const u8) Error!void {
+    _ = try check(host.http_header_set(name.ptr, short(name.len), value.ptr, short(value.len)));
+}
+
+/// The answer begins, with status, headers and what was written so far; from then on outputWrite()
+/// sends at once what it is given.
+pub fn httpFlush() Error!void {
+    _ = try check(host.http_flush());
 }

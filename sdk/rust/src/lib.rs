@@ -58,6 +58,7 @@ macro_rules! errors {
 errors! {
     TOO_BIG = 1, "the input is over the limit of the called function";
     AGAIN = 6, "over a limit, now or at all";
+    ALREADY = 7, "the answer has begun";
     CANCELED = 11, "the call was cancelled";
     CHILD = 12, "the exit code of the call is not 0";
     QUOTA = 19, "the call broke a limit";
@@ -67,6 +68,7 @@ errors! {
     NOT_FOUND = 44, "no such function or call";
     NO_MEMORY = 48, "out of memory";
     NO_SPACE = 51, "over the limit of the output, or of the buffer";
+    NOT_SUPPORTED = 58, "this call answers no HTTP request";
     TIMED_OUT = 73, "the time is over, and the call goes on";
 }
 
@@ -104,13 +106,15 @@ fn length(data: &[u8]) -> u32 {
 
 // --- input, output, log --------------------------------------------------------------------------
 
-/// Bytes of input.
+/// Bytes of input; 0 where nobody knows: of a request's body, sent in chunks, of which more has come
+/// than is held unread.
 pub fn input_size() -> usize {
     check(unsafe { host::input_size() }).unwrap_or(0) as usize
 }
 
 /// Copies the input from `offset` on into `buffer`, as much as fits. Returns how many bytes that
-/// were: 0 at the end of the input.
+/// were: 0 at the end of the input. Of a request's body it waits for some, and may give fewer than
+/// there will be; behind its first 64 KiB it only goes forward.
 pub fn input_read(offset: usize, buffer: &mut [u8]) -> usize {
     let offset = u32::try_from(offset).unwrap_or(u32::MAX);
     let got = unsafe { host::input_read(offset, buffer.as_mut_ptr(), length(buffer)) };
@@ -239,6 +243,43 @@ pub fn call_info(field: Info, buffer: &mut [u8]) -> Result<&str> {
     let got = check(unsafe { host::call_info(field as i32, buffer.as_mut_ptr(), size) })? as usize;
     let text = buffer.get(..got).ok_or(Error::NO_SPACE)?;
     core::str::from_utf8(text).map_err(|_| Error::IO)
+}
+
+// --- HTTP ----------------------------------------------------------------------------------------
+
+// For a function that answers HTTP requests (/h/<user>/<function>/...), whose input is the request's
+// body and whose output is the answer's. In other calls all of these are Error::NOT_SUPPORTED.
+
+/// A header of the request, in any case of letters, or `:method`, `:path`, `:query`, at the beginning
+/// of `buffer`. [`Error::NOT_FOUND`]: there is none. [`Error::NO_SPACE`]: it is longer than the
+/// buffer.
+pub fn http_header<'a>(name: &str, buffer: &'a mut [u8]) -> Result<&'a [u8]> {
+    let (name_length, size) = (length(name.as_bytes()), length(buffer));
+    let got =
+        check(unsafe { host::http_header(name.as_ptr(), name_length, buffer.as_mut_ptr(), size) })?;
+    buffer.get(..got as usize).ok_or(Error::NO_SPACE)
+}
+
+/// The status of the answer, 200 to 599; 200 if nothing is said. [`Error::ALREADY`]: the answer has
+/// begun.
+pub fn http_status(status: u16) -> Result<()> {
+    check(unsafe { host::http_status(u32::from(status)) }).map(drop)
+}
+
+/// A header of the answer, in place of one of that name (beside others if it is `Set-Cookie`); no
+/// value takes it away.
+pub fn http_header_set(name: &str, value: &str) -> Result<()> {
+    let (name_length, value_length) = (length(name.as_bytes()), length(value.as_bytes()));
+    check(unsafe {
+        host::http_header_set(name.as_ptr(), name_length, value.as_ptr(), value_length)
+    })
+    .map(drop)
+}
+
+/// The answer begins, with status, headers and what was written so far; from then on
+/// [`output_write`] sends at once what it is given.
+pub fn http_flush() -> Result<()> {
+    check(unsafe { host::http_flush() }).map(drop)
 }
 
 // --- entry ---------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ const AGAIN: i32 = -6;
 const INVALID: i32 = -28;
 const IO: i32 = -29;
 const NOT_FOUND: i32 = -44;
+const NOT_SUPPORTED: i32 = -58;
 
 static mut INPUT: Vec<u8> = Vec::new();
 static READ: Once = Once::new();
@@ -106,6 +107,32 @@ pub unsafe fn call_info(field: i32, buffer: *mut u8, size: u32) -> i32 {
         *buffer = b'1';
     }
     1
+}
+
+pub unsafe fn http_header(
+    _name: *const u8,
+    _name_length: u32,
+    _buffer: *mut u8,
+    _size: u32,
+) -> i32 {
+    NOT_SUPPORTED
+}
+
+pub unsafe fn http_status(_status: u32) -> i32 {
+    NOT_SUPPORTED
+}
+
+pub unsafe fn http_header_set(
+    _name: *const u8,
+    _name_length: u32,
+    _value: *const u8,
+    _value_length: u32,
+) -> i32 {
+    NOT_SUPPORTED
+}
+
+pub unsafe fn http_flush() -> i32 {
+    NOT_SUPPORTED
 }
 
 pub unsafe fn log(level: i32, line: *const u8, length: u32) -> i32 {

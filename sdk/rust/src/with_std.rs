@@ -6,9 +6,9 @@ use crate::{Call, Error, Result};
 
 /// The whole input.
 pub fn input() -> Vec<u8> {
-    let mut buffer = vec![0; crate::input_size()];
-    let size = crate::input_read(0, &mut buffer);
-    buffer.truncate(size);
+    let mut buffer = Vec::with_capacity(crate::input_size());
+    // What cannot be read is as the end.
+    let _ = io::Read::read_to_end(&mut Input::default(), &mut buffer);
     buffer
 }
 
