@@ -57,6 +57,16 @@ static bool prints(const struct fm_module_facts *facts)
     return true;
 }
 
+/* Its input and output are no streams: those of 2018, and of the Faasm that came later, whose
+ * imports are of `env`. */
+static bool is_of_the_past(const struct fm_module_facts *facts)
+{
+    bool imports_env = false;
+    for (size_t i = 0; i < facts->imports_count; i++)
+        imports_env |= strncmp(facts->imports[i], "env.", 4) == 0;
+    return facts->abi == FM_ABI_FAASM_2018 || imports_env;
+}
+
 static void web_free(struct fm_web *web)
 {
     struct fm_request *request = web->request;
@@ -284,9 +294,10 @@ static int find(struct fm_request *request, struct fm_function **ret_function)
     if (failed)
         return failed;
     const struct fm_version *version = fm_function_version(*ret_function);
-    if (version->facts.abi == FM_ABI_FAASM_2018)
+    if (is_of_the_past(&version->facts))
         return fm_error_set(&request->error, FM_ERR_UNSUPPORTED_MODULE,
-                            "a function of the ABI faasm-2018 knows no HTTP: POST /f/%s/%s",
+                            "a function for the Faasm of 2018 or later knows no HTTP: POST "
+                            "/f/%s/%s",
                             version->user, version->function);
     return check_size(request, version);
 }
@@ -315,6 +326,7 @@ static int prepare(struct fm_request *request)
     call->owner = request->web;
     call->on_done = on_call_done;
     call->web = &fm_web_ops;
+    call->io = &fm_web_io;
     call->pinned = true;
     failed = fm_web_request(request->web);
     if (!failed)

@@ -60,6 +60,7 @@ const char *fm_web_find(const struct fm_web *web, const char *name, size_t name_
 
 /* web_io.c: the guest's side. */
 extern const struct fm_web_ops fm_web_ops;
+extern const struct fm_call_io fm_web_io; /* for imports that know no streams: they fail */
 
 /* Takes what there is room for of a piece of the body.  FM_ERR_BUSY, FM_ERR_NOMEM. */
 FM_MUST_CHECK int fm_web_put_body(struct fm_web *web, const uint8_t *data, size_t bytes,

@@ -233,6 +233,11 @@ int exec(struct FaasmMemory *memory)
 OLD = """(module (memory (export "memory") 1)
   (func (export "run") (param i32 i32 i32 i32) (result i32) (i32.const 0)))"""
 
+LATER = """(module
+  (import "env" "__faasm_read_input" (func $r (param i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "_start") (drop (call $r (i32.const 0) (i32.const 1000)))))"""
+
 CHAIN = """(module
   (import "faasm" "chain" (func $c (param i32 i32 i32 i32) (result i32)))
   (import "faasm" "http_flush" (func $f (result i32)))
@@ -266,6 +271,7 @@ def server(tmp_path_factory):
     server.put("ada/native", compile_c(folder, "native", NATIVE), LARGE)
     server.put("ada/little", compile_c(folder, "little", LITTLE))
     server.put("ada/old", OLD)
+    server.put("ada/later", LATER)
     server.put("ada/chain", CHAIN % ("little", "", 6))
     server.put("ada/lost", CHAIN % ("nobody", "", 6))
     server.put("ada/lost_late", CHAIN % ("nobody", "(drop (call $f))", 6))
@@ -374,6 +380,7 @@ def test_names(server):
     problem(curl(server, "/h/ada/nobody/x"), 404, "not_found", "ada/nobody")
     problem(curl(server, "/h/ada/no%2fbody/x"), 400, "bad_name", "encoded slash")
     problem(curl(server, "/h/ada/old/x"), 422, "unsupported_module", "POST /f/ada/old")
+    problem(curl(server, "/h/ada/later/x", "-d", "x" * 1000), 422, "unsupported_module", "no HTTP")
     assert curl(server, "/h/ada")[0] == 404
     assert environment(curl(server, "/h/a%64a/w%65b/env")[2])["SCRIPT_NAME"] == "/h/ada/web"
 
