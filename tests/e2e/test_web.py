@@ -521,6 +521,29 @@ def test_whole_answers(server):
     connection.close()
 
 
+def test_pipelined(server):
+    """One after the other, whatever kind of answer each has."""
+    connection = dial(server)
+    paths = ["ada/web/silent", "simon/events?2", "ada/native/hold", "ada/web/exit", "ada/web/silent"]
+    connection.sendall("".join(f"GET /h/{path} HTTP/1.1\r\nHost: h\r\nX-Pause-Ms: 20\r\n\r\n"
+                               for path in paths).encode())
+    for status, body in ((200, b""), (200, b"id: 1\ndata:  1\n\nid: 2\ndata:  2\n\n"),
+                         (200, b"held 1\nset 0\nsent 2\n"), (500, None), (200, b"")):
+        answer = http.client.HTTPResponse(connection)
+        answer.fp = connection.makefile("rb", buffering=0)  # nothing of the next one
+        answer.begin()
+        assert answer.status == status
+        assert body is None and answer.read() or answer.read() == (body or b"")
+
+
+def test_old_clients(server):
+    """HTTP/1.0 has no chunks: the end of the connection is that of the answer."""
+    status, headers, body = curl(server, "/h/simon/events?2", "-0", "-H", "X-Pause-Ms: 20")
+    assert (status, body) == (200, b"id: 1\ndata:  1\n\nid: 2\ndata:  2\n\n")
+    assert "Transfer-Encoding" not in headers
+    assert len(curl(server, "/h/ada/web/give?1000000", "-0")[2]) == 1000000
+
+
 def test_hold_and_flush(server):
     status, headers, body = curl(server, "/h/ada/native/hold")
     assert body == b"held 1\nset 0\nsent 2\n" and headers["X-Late"] == "no"
