@@ -6,7 +6,8 @@
  *
  * What is in braces is under the user's `changes`, so quotas are exact: of two that come at once
  * and do not both fit, one is refused.  Files that are still coming are counted as well, so that
- * they cannot fill the disk; a file that is to be replaced does not count against its successor.
+ * they cannot fill the disk; a file that is to be replaced does not count against its successor, or
+ * against the first if several come at once.
  *
  * The old file gets a second name (a hard link) before the rename takes its first away, and its
  * content that name: there is no moment at which the path is free, or a call's content without a
@@ -34,8 +35,11 @@ struct fm_new_file {
     int fd;
     char name[FM_FILES_RANDOM_SIZE]; /* in incoming/; "": not there, or not any more */
     struct sha256_ctx sha256;
-    uint64_t bytes;          /* so far */
-    uint64_t replaced_bytes; /* of what was there at the beginning */
+    uint64_t bytes; /* so far */
+
+    /* Under the table's mutex. */
+    struct fm_list link;     /* in entry->incoming */
+    uint64_t replaced_bytes; /* of what was there at the beginning, and is only counted once */
     uint64_t counted_bytes;  /* in entry->incoming_bytes */
 };
 
@@ -132,8 +136,24 @@ static void uncount_bytes(struct fm_new_file *file)
 {
     fm_user_trees_lock(file->trees);
     file->entry->incoming_bytes -= file->counted_bytes;
+    fm_list_remove(&file->link);
     fm_user_trees_unlock(file->trees);
     file->counted_bytes = 0;
+}
+
+/* It is coming, to a path at which there are so many bytes. */
+static void begin_counting(struct fm_new_file *file, uint64_t old_bytes)
+{
+    fm_user_trees_lock(file->trees);
+    FM_LIST_FOREACH(&file->entry->incoming, link)
+    {
+        const struct fm_new_file *other = FM_LIST_ENTRY(link, struct fm_new_file, link);
+        if (old_bytes > 0 && strcmp(other->path, file->path) == 0)
+            old_bytes = 0; /* the other one replaces them */
+    }
+    file->replaced_bytes = old_bytes;
+    fm_list_push_back(&file->entry->incoming, &file->link);
+    fm_user_trees_unlock(file->trees);
 }
 
 /* --- coming in -------------------------------------------------------------------------------- */
@@ -148,7 +168,8 @@ static int check_early(struct fm_new_file *file, uint64_t bytes, const char **re
     if (failed)
         return failed;
     failed = check_room(file, tree.root, bytes, &old, ret_quota, error);
-    file->replaced_bytes = old && !failed ? fm_node_bytes(old) : 0;
+    if (!failed)
+        begin_counting(file, old ? fm_node_bytes(old) : 0);
     fm_node_release(tree.root);
     return failed ? failed : count_bytes(file, bytes, ret_quota, error);
 }
@@ -173,6 +194,7 @@ int fm_new_file_begin(struct fm_user_trees *trees, const char *user, const char 
         return no_memory(error);
     file->trees = trees;
     file->fd = -1;
+    fm_list_init(&file->link);
     sha256_init(&file->sha256);
     if (set_path(file, user, path) != 0 || fm_tree_entry_enter(trees, user, &file->entry) != 0) {
         free(file->full_path);

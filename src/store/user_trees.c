@@ -149,6 +149,7 @@ static struct fm_tree_entry *add(struct fm_user_trees *trees, const char *user)
         return NULL;
     memcpy(entry->name, user, length);
     fm_list_init(&entry->used);
+    fm_list_init(&entry->incoming);
     if (fm_map_put(&trees->entries, &entry->node, entry->name, length) != 0) {
         free(entry);
         return NULL;

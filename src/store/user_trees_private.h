@@ -22,7 +22,8 @@ struct fm_tree_entry {
     unsigned holders;
     struct fm_user_tree tree; /* root NULL: not in memory */
     uint64_t names;           /* of the tree, as they count for names_max */
-    uint64_t incoming_bytes;  /* of files that are just coming */
+    struct fm_list incoming;  /* files that are just coming: struct fm_new_file.link */
+    uint64_t incoming_bytes;  /* of these */
     struct fm_list used;      /* in trees->used, while it has a root */
 };
 

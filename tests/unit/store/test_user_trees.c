@@ -389,6 +389,32 @@ static void what_is_coming_counts(void **state)
     assert_int_equal(try_put("ada", "w", "1", 1), FM_ERR_QUOTA);
 }
 
+/* The old file gives its room to one of those that are to replace it, not to each. */
+static void what_comes_to_one_path_counts(void **state)
+{
+    (void)state;
+    struct fm_error error = {0};
+    const char *quota = NULL;
+    struct fm_new_file *first = NULL;
+    struct fm_new_file *second = NULL;
+    struct fm_new_file *unknown = NULL;
+    quotas.files_bytes = 10;
+    put("ada", "f/a", "12345678");
+    assert_int_equal(fm_new_file_begin(trees, "ada", "f/a", 8, &first, &quota, &error), 0);
+    assert_int_equal(fm_new_file_begin(trees, "ada", "f/a", 8, &second, &quota, &error),
+                     FM_ERR_QUOTA);
+    assert_string_equal(quota, "files_bytes");
+    assert_int_equal(fm_new_file_begin(trees, "ada", "f/a", 0, &unknown, &quota, &error), 0);
+    assert_int_equal(fm_new_file_write(unknown, "12345678", 8, &quota, &error), FM_ERR_QUOTA);
+    fm_new_file_end(unknown);
+    assert_int_equal(fm_new_file_write(first, "abcdefgh", 8, &quota, &error), 0);
+    assert_int_equal(fm_new_file_commit(first, &last, &quota, &error), 0);
+    fm_new_file_end(first);
+    put("ada", "f/a", "ABCDEFGH"); /* nothing else is coming any more */
+    assert_now("ada", "f/a", "ABCDEFGH");
+    assert_int_equal(count_in("incoming"), 0);
+}
+
 static void *put_many(void *data)
 {
     const char *name = data;
@@ -574,6 +600,7 @@ int main(void)
         TREES_TEST(bytes_have_a_quota),
         TREES_TEST(files_and_folders_have_a_quota),
         TREES_TEST(what_is_coming_counts),
+        TREES_TEST(what_comes_to_one_path_counts),
         TREES_TEST(many_threads_do_not_exceed_a_quota),
         TREES_TEST(the_least_recently_used_tree_goes),
         TREES_TEST(a_user_without_files_has_an_empty_tree),
