@@ -222,9 +222,9 @@ static struct fm_node *take_root(struct fm_user_trees *trees, struct fm_tree_ent
     return root;
 }
 
-/* Under the mutex: a root that is to go, so that those that stay are within their bound; not that
- * of an entry that somebody works with.  NULL: there is none. */
-static struct fm_node *pick_victim(struct fm_user_trees *trees)
+/* Under the mutex: a root that is to go, and whose it is, so that those that stay are within their
+ * bound; not that of an entry that somebody works with.  NULL: there is none. */
+static struct fm_node *pick_victim(struct fm_user_trees *trees, char user[FM_NAME_LENGTH_MAX + 1])
 {
     if (trees->counts.names <= trees->config.names_max)
         return NULL;
@@ -234,15 +234,24 @@ static struct fm_node *pick_victim(struct fm_user_trees *trees)
         if (entry->holders > 0)
             continue;
         struct fm_node *root = take_root(trees, entry);
+        memcpy(user, entry->name, sizeof(entry->name));
         drop_if_unused(trees, entry);
         return root;
     }
     return NULL;
 }
 
+static void tell(struct fm_user_trees *trees, const char *user)
+{
+    if (trees->config.changed)
+        trees->config.changed(trees->config.data, user);
+}
+
+/* A root that goes is gone when who caches it lets go of it, too. */
 static void put_root(struct fm_user_trees *trees, struct fm_tree_entry *entry, struct fm_node *root,
                      bool exists)
 {
+    char victim[FM_NAME_LENGTH_MAX + 1] = "";
     fm_user_trees_lock(trees);
     struct fm_node *old = take_root(trees, entry);
     if (root) {
@@ -255,8 +264,10 @@ static void put_root(struct fm_user_trees *trees, struct fm_tree_entry *entry, s
     do {
         fm_user_trees_unlock(trees);
         fm_node_release(old);
+        if (victim[0])
+            tell(trees, victim);
         fm_user_trees_lock(trees);
-        old = pick_victim(trees);
+        old = pick_victim(trees, victim);
     } while (old);
     fm_user_trees_unlock(trees);
 }
@@ -266,8 +277,7 @@ void fm_tree_entry_change(struct fm_user_trees *trees, struct fm_tree_entry *ent
 {
     put_root(trees, entry, root, exists);
     atomic_fetch_add(&trees->generation, 1);
-    if (trees->config.changed)
-        trees->config.changed(trees->config.data, entry->name);
+    tell(trees, entry->name);
 }
 
 /* Under the mutex. */

@@ -28,7 +28,8 @@ struct fm_user_trees_config {
     uint64_t kept_bytes_max;     /* on disk, of files that were replaced and may still be read */
     uint64_t names_max;          /* of trees in memory: files, folders, and one a user */
     void (*quotas)(void *data, const char *user, struct fm_quotas *ret_quotas);
-    /* A user's files have changed: who caches their root should let go of it.  NULL is fine. */
+    /* A user's files have changed, or their root goes from memory: who caches it should let go of
+     * it.  NULL is fine. */
     void (*changed)(void *data, const char *user);
     void *data;
 };

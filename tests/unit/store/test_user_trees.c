@@ -11,6 +11,7 @@
 static struct fm_user_trees *trees;
 static struct fm_quotas quotas;
 static atomic_uint changes;
+static struct fm_node *cached; /* of bob, as a worker has it */
 
 static void give_quotas(void *data, const char *user, struct fm_quotas *ret_quotas)
 {
@@ -22,8 +23,9 @@ static void give_quotas(void *data, const char *user, struct fm_quotas *ret_quot
 static void note_change(void *data, const char *user)
 {
     (void)data;
-    (void)user;
     atomic_fetch_add(&changes, 1);
+    if (strcmp(user, "bob") == 0)
+        cached = fm_node_release(cached);
 }
 
 static void open_trees_of(uint64_t names_max)
@@ -479,6 +481,22 @@ static void the_least_recently_used_tree_goes(void **state)
     assert_false(in_memory("eve"));
 }
 
+/* Workers cache roots: if they were not told, all trees would stay in memory. */
+static void who_caches_a_tree_that_goes_is_told(void **state)
+{
+    (void)state;
+    open_trees_of(4);
+    put("bob", "a", "");
+    cached = tree_of("bob").root;
+    assert_non_null(cached);
+    put("ada", "a", "");
+    assert_non_null(cached);
+    put("eve", "a", "");
+    assert_false(in_memory("bob"));
+    assert_null(cached);
+    assert_now("bob", "a", "");
+}
+
 static void a_user_without_files_has_an_empty_tree(void **state)
 {
     (void)state;
@@ -603,6 +621,7 @@ int main(void)
         TREES_TEST(what_comes_to_one_path_counts),
         TREES_TEST(many_threads_do_not_exceed_a_quota),
         TREES_TEST(the_least_recently_used_tree_goes),
+        TREES_TEST(who_caches_a_tree_that_goes_is_told),
         TREES_TEST(a_user_without_files_has_an_empty_tree),
         TREES_TEST(a_failing_disk_leaves_a_whole_file),
         TREES_TEST(a_failing_disk_removes_all_or_some),
