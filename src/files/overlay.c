@@ -11,8 +11,8 @@
  * the call, and a path of the machine would be in reach of a guest.
  *
  * What a call can make it hold is bounded: bytes_max counts written chunks, inodes and names, to
- * the byte of what is asked of malloc; FM_OVERLAY_FILES_MAX all inodes; no operation recurses, and
- * none walks more than a path and the folders above a place.
+ * the byte of what is asked of malloc; FM_OVERLAY_FILES_MAX all inodes, and all names; no operation
+ * recurses, and none walks more than a path, the folders above a place, and the names in a folder.
  *
  * Errors are those of Linux's system calls of the same names, in the same cases.  Times of access
  * are not kept up to date by reading (as with the mount option noatime), and a folder has one link.
@@ -474,6 +474,8 @@ static int overlay_link(struct fm_file *from_folder, const char *from, struct fm
         return -ENOENT;
     if (inode->type == FM_FILE_FOLDER)
         return -EPERM;
+    if (fm_overlay_full(overlay))
+        return -ENOSPC;
     failed = fm_folder_add(overlay, place.folder, place.text, place.text_length, inode);
     if (!failed)
         inode->changed_ns = place.folder->changed_ns;

@@ -50,7 +50,7 @@ static void set_kind(struct fm_inode *inode)
 int fm_inode_new(struct fm_overlay *overlay, enum fm_file_type type, struct fm_node *node,
                  struct fm_inode **ret_inode)
 {
-    if (overlay->inodes_count == FM_OVERLAY_FILES_MAX)
+    if (overlay->inodes_count == FM_OVERLAY_FILES_MAX || fm_overlay_full(overlay))
         return -ENOSPC;
     if (!node) {
         int failed = fm_overlay_charge(overlay, sizeof(struct fm_inode));
@@ -85,6 +85,7 @@ void fm_inode_touch(struct fm_inode *inode)
 
 static void name_free(struct fm_overlay *overlay, struct fm_name *name)
 {
+    overlay->names_count -= 1;
     if (name->own)
         fm_overlay_refund(overlay, sizeof(*name) + name->length + 1);
     free(name);
@@ -149,6 +150,7 @@ static int put_name(struct fm_overlay *overlay, struct fm_inode *folder, const c
     name->own = own;
     name->length = length;
     fm_list_push_back(&folder->folder.in_order, &name->link);
+    overlay->names_count += 1;
     inode->names += 1;
     if (inode->type == FM_FILE_FOLDER)
         inode->folder.parent = folder;

@@ -80,6 +80,7 @@ struct fm_overlay {
     uint64_t bytes;
     uint64_t inodes_made; /* for their numbers */
     uint32_t inodes_count;
+    uint32_t names_count;
     struct fm_list inodes;
     struct fm_handle root;
     struct fm_content *awaited; /* held; NULL: none */
@@ -90,6 +91,12 @@ FM_MUST_CHECK int fm_overlay_charge(struct fm_overlay *overlay, uint64_t bytes);
 void fm_overlay_refund(struct fm_overlay *overlay, uint64_t bytes);
 
 /* --- overlay_inode.c: inodes and the names in folders.  All errors are negative errnos -------- */
+
+/* There are as many names as there may be. */
+static inline bool fm_overlay_full(const struct fm_overlay *overlay)
+{
+    return overlay->names_count >= FM_OVERLAY_FILES_MAX;
+}
 
 /* Without a name yet.  `node` NULL: the call's own, made now.  -ENOSPC, -ENOMEM. */
 FM_MUST_CHECK int fm_inode_new(struct fm_overlay *overlay, enum fm_file_type type,

@@ -253,6 +253,26 @@ static void many_files(void **state)
     fm_overlay_free(overlay);
 }
 
+/* Further names of a file count as well: who goes on with a listing may have to walk them all. */
+static void many_names(void **state)
+{
+    (void)state;
+    struct fm_overlay *overlay = fresh(NULL, FM_GIB);
+    struct fm_file *top = fm_overlay_root(overlay);
+    char name[32];
+    put(top, "a", "");
+    for (int i = 1; i < FM_OVERLAY_FILES_MAX; i++) {
+        (void)snprintf(name, sizeof(name), "%d", i);
+        OK(top->ops->link(top, "a", top, name));
+    }
+    IS(top->ops->link(top, "a", top, "more"), ENOSPC);
+    IS(open_error(top, "more", WRITE_NEW), ENOSPC);
+    OK(top->ops->rename(top, "77", top, "moved")); /* makes none */
+    OK(top->ops->unlink(top, "moved"));
+    OK(top->ops->link(top, "a", top, "more"));
+    fm_overlay_free(overlay);
+}
+
 /* --- paths ------------------------------------------------------------------------------------ */
 
 static void paths(void **state)
@@ -742,13 +762,14 @@ static void out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(contents),       cmocka_unit_test(sparse),
-        cmocka_unit_test(limit),          cmocka_unit_test(depth),
-        cmocka_unit_test(many_files),     cmocka_unit_test(paths),
-        cmocka_unit_test(symbolic_links), cmocka_unit_test(hard_links),
-        cmocka_unit_test(renames),        cmocka_unit_test(listing),
-        cmocka_unit_test(times),          cmocka_unit_test(global_read),
-        cmocka_unit_test(local_write),    cmocka_unit_test(out_of_memory),
+        cmocka_unit_test(contents),      cmocka_unit_test(sparse),
+        cmocka_unit_test(limit),         cmocka_unit_test(depth),
+        cmocka_unit_test(many_files),    cmocka_unit_test(many_names),
+        cmocka_unit_test(paths),         cmocka_unit_test(symbolic_links),
+        cmocka_unit_test(hard_links),    cmocka_unit_test(renames),
+        cmocka_unit_test(listing),       cmocka_unit_test(times),
+        cmocka_unit_test(global_read),   cmocka_unit_test(local_write),
+        cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
