@@ -83,12 +83,13 @@ FM_MUST_CHECK int fm_limit_parse(const struct fm_limit_row *row, const char *tex
 #define FM_GUEST_DESCRIPTORS_MAX 1024 /* that a guest has open at once */
 
 /* Files (files/). */
-#define FM_FILE_PATH_BYTES_MAX 4095          /* of a path, without its NUL */
-#define FM_FILE_NAME_BYTES_MAX 255           /* of one component of it */
-#define FM_FILE_DEPTH_MAX 64                 /* folders inside one another */
-#define FM_FILE_LINKS_MAX 32                 /* symbolic links followed for one path */
-#define FM_OVERLAY_FILES_MAX 100000          /* files, folders, names that one call has touched */
-#define FM_TREE_FILES_MAX 100000             /* files of one user, and their folders */
+#define FM_FILE_PATH_BYTES_MAX 4095 /* of a path, without its NUL */
+#define FM_FILE_NAME_BYTES_MAX 255  /* of one component of it */
+#define FM_FILE_DEPTH_MAX 64        /* folders inside one another */
+#define FM_FILE_LINKS_MAX 32        /* symbolic links followed for one path */
+#define FM_OVERLAY_FILES_MAX 100000 /* files, folders, names that one call has touched */
+#define FM_OVERLAY_FILE_BYTES_MAX (16 * FM_GIB) /* up to the last one written */
+#define FM_TREE_FILES_MAX 100000                /* files of one user, and their folders */
 #define FM_TREES_NAMES_MAX 1000000           /* the same of all users whose trees are in memory */
 #define FM_TREES_KEPT_BYTES_MAX (4 * FM_GIB) /* on disk, of replaced files that calls may read */
 #define FM_FILES_LIST_MAX 1000               /* names on a page of a list */

@@ -10,7 +10,8 @@
  * written costs nothing, and one that is changed costs what is changed.
  *
  * Chunks are single allocations rather than one that grows: no copying, holes cost only their
- * pointers, and a pointer never moves while it is copied from. */
+ * pointers, and a pointer never moves while it is copied from.  As one write may have to make all
+ * pointers up to its place, and no tick interrupts it, how far out that can be has a bound. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #include "files/overlay_private.h"
 
 #define TABLE_CHUNKS_MIN 8
+#define TABLE_CHUNKS_MAX (FM_OVERLAY_FILE_BYTES_MAX / FM_CHUNK_BYTES)
 
 bool fm_data_pin(struct fm_data *data)
 {
@@ -108,7 +110,10 @@ static int grow_table(struct fm_overlay *overlay, struct fm_data *data, size_t c
 {
     if (count <= data->chunks_count)
         return 0;
+    if (count > TABLE_CHUNKS_MAX)
+        return -EFBIG;
     size_t wanted = (size_t)fm_max_u64(fm_max_u64(count, data->chunks_count * 2), TABLE_CHUNKS_MIN);
+    wanted = (size_t)fm_min_u64(wanted, TABLE_CHUNKS_MAX);
     uint64_t more = (wanted - data->chunks_count) * sizeof(*data->chunks);
     int failed = fm_overlay_charge(overlay, more);
     if (failed)

@@ -175,6 +175,27 @@ static void sparse(void **state)
     fm_overlay_free(overlay);
 }
 
+/* One byte far out needs pointers up to it, all at once: how far out it can be has a bound. */
+static void far_out(void **state)
+{
+    (void)state;
+    struct fm_overlay *overlay = fresh(NULL, FM_GIB);
+    struct fm_file *top = fm_overlay_root(overlay);
+    struct fm_file *file = open_at(top, "a", WRITE_NEW);
+    const uint8_t byte = 'x';
+    uint8_t got = 0;
+    IS(file->ops->write(file, FM_OVERLAY_FILE_BYTES_MAX, &byte, 1), EFBIG);
+    IS(file->ops->write(file, FM_OVERLAY_FILE_BYTES_MAX + FM_GIB, &byte, 1), EFBIG);
+    assert_int_equal(file->ops->write(file, FM_OVERLAY_FILE_BYTES_MAX / 2, &byte, 1), 1);
+    assert_int_equal(file->ops->write(file, FM_OVERLAY_FILE_BYTES_MAX - 1, &byte, 1), 1);
+    assert_int_equal(file->ops->read(file, FM_OVERLAY_FILE_BYTES_MAX - 1, &got, 1), 1);
+    assert_int_equal(got, 'x');
+    assert_true(fm_overlay_bytes(overlay) < 33 * FM_MIB);
+    OK(file->ops->set_size(file, 2 * FM_OVERLAY_FILE_BYTES_MAX)); /* a hole costs nothing */
+    close_file(file);
+    fm_overlay_free(overlay);
+}
+
 /* --- the limit -------------------------------------------------------------------------------- */
 
 static void limit(void **state)
@@ -762,14 +783,14 @@ static void out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(contents),      cmocka_unit_test(sparse),
-        cmocka_unit_test(limit),         cmocka_unit_test(depth),
-        cmocka_unit_test(many_files),    cmocka_unit_test(many_names),
-        cmocka_unit_test(paths),         cmocka_unit_test(symbolic_links),
-        cmocka_unit_test(hard_links),    cmocka_unit_test(renames),
-        cmocka_unit_test(listing),       cmocka_unit_test(times),
-        cmocka_unit_test(global_read),   cmocka_unit_test(local_write),
-        cmocka_unit_test(out_of_memory),
+        cmocka_unit_test(contents),       cmocka_unit_test(sparse),
+        cmocka_unit_test(far_out),        cmocka_unit_test(limit),
+        cmocka_unit_test(depth),          cmocka_unit_test(many_files),
+        cmocka_unit_test(many_names),     cmocka_unit_test(paths),
+        cmocka_unit_test(symbolic_links), cmocka_unit_test(hard_links),
+        cmocka_unit_test(renames),        cmocka_unit_test(listing),
+        cmocka_unit_test(times),          cmocka_unit_test(global_read),
+        cmocka_unit_test(local_write),    cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
