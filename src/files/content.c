@@ -240,7 +240,7 @@ struct fm_content *fm_content_release(struct fm_content *content)
     lock(contents);
     FM_ASSERT(content->holders > 0);
     bool last = --content->holders == 0;
-    bool costly = content->moved || content->data;
+    bool costly = last && (content->moved || content->data); /* else it may just be moved */
     if (last) {
         FM_ASSERT(content->pins == 0 && !content->loading); /* who does that holds it */
         contents->held--;

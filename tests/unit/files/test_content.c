@@ -495,6 +495,26 @@ static void many_threads_share_contents(void **state)
     assert_int_equal(counts().bytes, 0);
 }
 
+static void *hold_and_release(void *data)
+{
+    for (int i = 0; i < 1000; i++)
+        fm_content_release(fm_content_hold(data));
+    return data;
+}
+
+/* For the thread sanitizer: a call ends while the file that it has seen is replaced. */
+static void others_hold_a_content_that_moves(void **state)
+{
+    (void)state;
+    struct fm_content *content = made("a", 'a', 10);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, hold_and_release, content), 0);
+    assert_int_equal(fm_content_move(content, path_of("b"), move_a_to_b, NULL), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    fm_content_release(content);
+    assert_false(exists("b"));
+}
+
 int main(void)
 {
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -513,6 +533,7 @@ int main(void)
         TEST(somebody_else_may_tidy),
         TEST(without_memory_nothing_is_lost),
         TEST(many_threads_share_contents),
+        TEST(others_hold_a_content_that_moves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
