@@ -200,15 +200,16 @@ static bool parse_number(const char **text, uint64_t *ret_number)
     return *text != start;
 }
 
-/* One range of bytes; what is none, and several, are ignored, as RFC 9110 (14.2) allows.  False: it
- * has none of the file. */
+/* One range of bytes; what is none, and several, are ignored, as RFC 9110 (14.2) allows, and as it
+ * wants for HEAD.  False: it has none of the file. */
 static bool parse_range(struct fm_file_get *get)
 {
     const char *text = header(get->request, MHD_HTTP_HEADER_RANGE);
     uint64_t bytes = get->end;
     uint64_t first = 0;
     uint64_t last = UINT64_MAX;
-    if (!text || strncmp(text, "bytes=", 6) != 0 || header(get->request, MHD_HTTP_HEADER_IF_RANGE))
+    if (!text || strncmp(text, "bytes=", 6) != 0 || get->request->head ||
+        header(get->request, MHD_HTTP_HEADER_IF_RANGE))
         return true;
     text += 6;
     bool suffix = *text == '-';

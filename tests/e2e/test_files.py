@@ -239,6 +239,9 @@ def test_conditions_and_ranges(start):
                     "bytes=99999999999999999999-"):
         assert get(server, "ada/f", 200, {"Range": ignored})[0] == body
     assert get(server, "ada/f", 200, {"Range": "bytes=0-0", "If-Range": '"x"'})[0] == body
+    for wanted in ("0-0", "999999-1000000"):  # there are ranges of GET alone
+        status, _, answer = server.request("HEAD", "/files/ada/f", headers={"Range": f"bytes={wanted}"})
+        assert (status, answer["Content-Length"], answer["Content-Range"]) == (200, str(len(body)), None)
     put(server, "ada/f", body, expected=200)
     assert get(server, "ada/f", 200, {"If-None-Match": tag})[1]["ETag"] != tag
     assert put(server, "ada/f", b"x", 400, {"Content-Range": "bytes 0-0/5"})["code"] == "bad_request"
