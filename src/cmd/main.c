@@ -32,11 +32,11 @@ static bool wants_help(int argc, char **argv)
     return argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
 }
 
-/* `faasm help`, `faasm help VERB`: what others call `faasm --help`, `faasm VERB --help`. */
+/* `faasm help [VERB]` and `faasm --help VERB` are `faasm [VERB] --help`. */
 static void turn_help_round(int argc, char **argv)
 {
     static char option[] = "--help";
-    if (argc < 2 || argc > 3 || strcmp(argv[1], "help") != 0)
+    if (argc < 2 || argc > 3 || (strcmp(argv[1], "help") != 0 && strcmp(argv[1], option) != 0))
         return;
     if (argc == 3)
         argv[1] = argv[2];

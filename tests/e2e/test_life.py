@@ -363,7 +363,7 @@ def test_check_prints_all_settings_without_serving(tmp_path):
 
 @pytest.mark.parametrize("options, words", [
     (["--help"], "serve"), (["serve", "--help"], "--listen"), (["run", "--help"], "FILE.wasm"),
-    (["help"], "serve"), (["help", "run"], "FILE.wasm"),
+    (["help"], "serve"), (["help", "run"], "FILE.wasm"), (["--help", "run"], "FILE.wasm"),
     (["--version"], "faasm 0."),
 ])
 def test_help_and_version(options, words):
