@@ -74,7 +74,10 @@ int fm_limit_parse(const struct fm_limit_row *row, const char *text, uint64_t *r
                    struct fm_error *error)
 {
     uint64_t value = 0;
-    if (fm_units_parse(text, row->unit, &value) != 0)
+    int failed = fm_units_parse(text, row->unit, &value);
+    if (failed && row->unit == FM_UNIT_NONE)
+        return fm_error_set(error, FM_ERR_BAD_REQUEST, "'%.64s' is not a whole number", text);
+    if (failed)
         return fm_error_set(error, FM_ERR_BAD_REQUEST,
                             "'%.64s' is not a number with a fitting unit (%s)", text,
                             fm_units_names(row->unit));
