@@ -321,7 +321,7 @@ static void look(struct fm_file_get *get)
     struct fm_request *request = get->request;
     struct fm_node *node = get->tree.exists ? fm_tree_find(get->tree.root, get->path) : NULL;
     if (!node) {
-        (void)fm_error_set(&request->error, FM_ERR_NOT_FOUND, "there is no such file");
+        (void)fm_error_set(&request->error, FM_ERR_NOT_FOUND, "there is no such file or folder");
         fm_answer_error(request, &request->error);
     } else if (fm_node_is_folder(node)) {
         fm_answer_text(request, MHD_HTTP_OK, FM_TYPE_JSON,

@@ -174,7 +174,7 @@ static int run(const struct removal *removal, const struct fm_user_tree *tree)
 {
     struct fm_node *node = fm_tree_find(tree->root, removal->path);
     if (!node || !tree->exists)
-        return fm_error_set(removal->error, FM_ERR_NOT_FOUND, "there is no such file");
+        return fm_error_set(removal->error, FM_ERR_NOT_FOUND, "there is no such file or folder");
     if (!removal->recursive && fm_node_children_count(node) > 0)
         return fm_error_set(removal->error, FM_ERR_CONFLICT, "the folder is not empty");
     struct fm_node *root = NULL;
