@@ -79,6 +79,8 @@ static int compile(const uint8_t *wasm, size_t bytes, struct fm_arena *arena,
         failed = fm_module_compile(engine, wasm, bytes, &module, error);
     if (!failed)
         failed = fm_guest_classify(module, arena, &result->facts, &result->missing, error);
+    if (!failed && fm_module_lines(module, wasm, bytes) != 0)
+        failed = fm_error_set(error, FM_ERR_NOMEM, "out of memory");
     if (!failed)
         failed = fm_module_serialize(module, &image, &image_bytes, error);
     if (!failed && write_all(image, image_bytes) != 0)

@@ -167,6 +167,8 @@ static int compile(struct run *run, struct fm_error *error)
     if (!failed) {
         struct fm_error cause = {0};
         failed = fm_module_compile(run->engine, wasm.data, wasm.length, &run->module, &cause);
+        if (!failed && fm_module_lines(run->module, wasm.data, wasm.length) != 0)
+            failed = fm_error_set(&cause, FM_ERR_NOMEM, "out of memory");
         if (failed)
             failed = fm_error_set(error, failed, "'%s': %s", run->path, cause.text);
     }

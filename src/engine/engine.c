@@ -79,5 +79,5 @@ void fm_engine_thread_init(void)
 
 const char *fm_engine_build_id(void)
 {
-    return "wasmtime-" WASMTIME_VERSION "-faasm-1";
+    return "wasmtime-" WASMTIME_VERSION "-faasm-2";
 }

@@ -95,6 +95,13 @@ int fm_module_compile(struct fm_engine *engine, const uint8_t *wasm, size_t byte
     return 0;
 }
 
+int fm_module_lines(struct fm_module *module, const uint8_t *wasm, size_t bytes)
+{
+    if (is_text(wasm, bytes))
+        return 0;
+    return fm_lines_make(&module->lines, wasm, bytes, wasm, bytes);
+}
+
 int fm_module_serialize(const struct fm_module *module, uint8_t **ret_data, size_t *ret_bytes,
                         struct fm_error *error)
 {
@@ -102,11 +109,19 @@ int fm_module_serialize(const struct fm_module *module, uint8_t **ret_data, size
     wasmtime_error_t *failed = wasmtime_module_serialize(module->wasm, &image);
     if (failed)
         return fm_engine_error(error, FM_ERR_INTERNAL, "cannot serialize", failed);
-    uint8_t *data = malloc(image.size ? image.size : 1);
+    const struct fm_lines *lines = &module->lines;
+    struct fm_lines_footer footer;
+    bool footed = fm_lines_footer(lines, &footer);
+    size_t bytes = image.size + (footed ? lines->table_bytes + sizeof(footer) : 0);
+    uint8_t *data = malloc(bytes ? bytes : 1);
     if (data) {
         memcpy(data, image.data, image.size);
+        if (footed && lines->table_bytes > 0)
+            memcpy(data + image.size, lines->table, lines->table_bytes);
+        if (footed)
+            memcpy(data + bytes - sizeof(footer), &footer, sizeof(footer));
         *ret_data = data;
-        *ret_bytes = image.size;
+        *ret_bytes = bytes;
     }
     wasm_byte_vec_delete(&image);
     return data ? 0 : fm_error_set(error, FM_ERR_NOMEM, "out of memory");
@@ -138,6 +153,11 @@ int fm_module_load(struct fm_engine *engine, const char *path, struct fm_module 
     if (failed) {
         fm_module_free(module);
         return load_failed(failed, path, error);
+    }
+    int unread = fm_lines_map(&module->lines, path);
+    if (unread) {
+        fm_module_free(module);
+        return fm_error_set(error, unread, "cannot map its source lines");
     }
     *ret_module = module;
     return 0;
@@ -174,6 +194,7 @@ struct fm_module *fm_module_free(struct fm_module *module)
     fm_entries_done(module);
     if (module->pre_streaming)
         wasmtime_instance_pre_delete(module->pre_streaming);
+    fm_lines_done(&module->lines);
     if (module->pre)
         wasmtime_instance_pre_delete(module->pre);
     if (module->wasm)

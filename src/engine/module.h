@@ -18,6 +18,10 @@ struct fm_module; /* opaque */
 FM_MUST_CHECK int fm_module_compile(struct fm_engine *engine, const uint8_t *wasm, size_t bytes,
                                     struct fm_module **ret_module, struct fm_error *error);
 
+/* Adds its source lines, if `wasm` has debug information: shown in backtraces from now on, and kept
+ * with the machine code.  Takes up to some seconds.  FM_ERR_NOMEM. */
+FM_MUST_CHECK int fm_module_lines(struct fm_module *module, const uint8_t *wasm, size_t bytes);
+
 /* The machine code as a file's content, from malloc. */
 FM_MUST_CHECK int fm_module_serialize(const struct fm_module *module, uint8_t **ret_data,
                                       size_t *ret_bytes, struct fm_error *error);

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "engine/engine.h"
+#include "engine/lines.h"
 #include "engine/module.h"
 #include "engine/wt.h"
 
@@ -34,6 +35,7 @@ struct fm_module {
     fm_wt_export_t *memory;                 /* where the memory is exported; NULL: it is not */
     struct fm_entry entries[FM_ENTRIES_MAX];
     size_t entries_count;
+    struct fm_lines lines; /* its source lines, where there are any */
 };
 
 /* settings.c: the one place where code generation is configured, for the compile process and the

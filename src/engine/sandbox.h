@@ -38,7 +38,8 @@ struct fm_sandbox_outcome {
     int error;
     const char *trap;      /* FM_ERR_GUEST_TRAP: a short name such as "unreachable"; else "" */
     const char *detail;    /* one sentence; "" when there is none */
-    const char *backtrace; /* one line a frame, "name (offset 0x12)"; "" when there is none */
+    const char *backtrace; /* where a trap, a limit or a deadline ended it, a line a frame: "name
+                              (file:line:column, module offset 0x12)"; "" when there is none */
 };
 
 /* FM_ERR_NOMEM.  `module` must be prepared, and outlives the sandbox. */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buffer.h"
 #include "base/limits.h"
 #include "engine/private.h"
 #include "engine/sandbox_private.h"
@@ -55,20 +56,64 @@ void fm_trap_clear(struct fm_sandbox *sandbox)
     sandbox->explanation[0] = '\0';
 }
 
+#define NAME_SIZE 120              /* of a function's name, with its NUL */
+#define TEXT_BYTES_MAX (64 * 1024) /* of a backtrace; frames beyond it are left out */
+
 /* Function names come from the guest: only graphic ASCII is let through. */
-static size_t put_name(char *text, size_t size, const wasm_frame_t *frame)
+static void put_name(char *text, size_t size, const wasm_frame_t *frame)
 {
     const wasm_name_t *name = wasmtime_frame_func_name(frame);
-    if (!name || name->size == 0)
-        return (size_t)snprintf(text, size, "function[%u]", wasm_frame_func_index(frame));
+    if (!name || name->size == 0) {
+        (void)snprintf(text, size, "function[%u]", wasm_frame_func_index(frame));
+        return;
+    }
     size_t length = name->size < size - 1 ? name->size : size - 1;
     for (size_t i = 0; i < length; i++)
         text[i] = name->data[i] > ' ' && name->data[i] < 0x7f ? name->data[i] : '?';
     text[length] = '\0';
-    return length;
 }
 
-#define FRAME_LINE_SIZE 160
+/* "file:line:column, " as far as it is known. */
+static void put_place(char *text, size_t size, const struct fm_line_frame *line)
+{
+    text[0] = '\0';
+    if (line->file[0] == '\0')
+        return;
+    if (line->line == 0)
+        (void)snprintf(text, size, "%s, ", line->file);
+    else if (line->column == 0)
+        (void)snprintf(text, size, "%s:%u, ", line->file, line->line);
+    else
+        (void)snprintf(text, size, "%s:%u:%u, ", line->file, line->line, line->column);
+}
+
+/* A frame of the engine's, and before it those that were inlined into it. */
+static int put_frame(struct fm_buffer *text, const struct fm_lines *lines,
+                     const wasm_frame_t *frame)
+{
+    char name[NAME_SIZE];
+    char place[256] = "";
+    put_name(name, sizeof(name), frame);
+    size_t offset = wasm_frame_module_offset(frame);
+    if (offset == SIZE_MAX) /* the entry of a function, where the stack is checked: has no place */
+        return fm_buffer_printf(text, "%s\n", name);
+
+    struct fm_line_frame found[FM_LINES_INLINED_MAX];
+    size_t count = fm_lines_find(lines, offset, found);
+    for (size_t i = 0; i < count; i++) {
+        const char *function = found[i].function[0] ? found[i].function : "?";
+        put_place(place, sizeof(place), &found[i]);
+        if (i == count - 1)
+            break;
+        int failed = fm_buffer_printf(text, "%s (%sinlined)\n", function, place);
+        if (failed)
+            return failed;
+    }
+    return fm_buffer_printf(text, "%s (%smodule offset 0x%zx)\n",
+                            count > 0 && found[count - 1].function[0] ? found[count - 1].function
+                                                                      : name,
+                            place, fm_lines_shown(lines, offset));
+}
 
 static const char *backtrace(struct fm_sandbox *sandbox)
 {
@@ -80,23 +125,19 @@ static const char *backtrace(struct fm_sandbox *sandbox)
     else
         return "";
     size_t count = frames.size < FM_BACKTRACE_FRAMES_MAX ? frames.size : FM_BACKTRACE_FRAMES_MAX;
-    char *text = malloc(count * FRAME_LINE_SIZE + 1);
-    size_t used = 0;
-    for (size_t i = 0; text && i < count; i++) {
-        char name[FRAME_LINE_SIZE - 40];
-        (void)put_name(name, sizeof(name), frames.data[i]);
-        size_t offset = wasm_frame_module_offset(frames.data[i]);
-        /* The entry of a function, where the stack is checked, has no place in the module. */
-        used += (size_t)(offset == SIZE_MAX ? snprintf(text + used, FRAME_LINE_SIZE, "%s\n", name)
-                                            : snprintf(text + used, FRAME_LINE_SIZE,
-                                                       "%s (module offset 0x%zx)\n", name, offset));
-    }
+    struct fm_buffer text;
+    fm_buffer_init(&text, TEXT_BYTES_MAX);
+    int failed = 0;
+    for (size_t i = 0; !failed && i < count; i++)
+        failed = put_frame(&text, &sandbox->module->lines, frames.data[i]);
     wasm_frame_vec_delete(&frames);
-    if (!text)
+    if (fm_buffer_append(&text, "", 1) != 0) {
+        fm_buffer_done(&text);
         return ""; /* out of memory: the trap itself is still told */
-    text[used] = '\0';
-    sandbox->backtrace_text = text;
-    return text;
+    }
+    size_t length = 0;
+    sandbox->backtrace_text = (char *)fm_buffer_take(&text, &length);
+    return sandbox->backtrace_text;
 }
 
 static void describe_trap(struct fm_sandbox *sandbox, struct fm_sandbox_outcome *outcome)
@@ -115,26 +156,14 @@ static void describe_trap(struct fm_sandbox *sandbox, struct fm_sandbox_outcome 
     }
 }
 
-/* The innermost cause of an error, one line of printable text.  The engine prints the outermost
- * first and may put a backtrace (with names that the guest chose) in between. */
+/* The innermost cause of an error, one line of printable text: names in it are the guest's. */
 static void root_cause(const wasmtime_error_t *error, char *text, size_t size)
 {
-    wasm_name_t message;
-    wasmtime_error_message(error, &message);
-    static const char mark[] = "Caused by:";
-    const char *start = message.data;
-    const char *end = message.data + message.size;
-    const char *found = NULL;
-    while ((found = memmem(start, (size_t)(end - start), mark, sizeof(mark) - 1)) != NULL)
-        start = found + sizeof(mark) - 1;
-    while (start < end &&
-           (*start == '\n' || *start == ' ' || *start == ':' || (*start >= '0' && *start <= '9')))
-        start++;
-    size_t used = 0;
-    for (; start < end && *start != '\n' && used < size - 1; start++)
-        text[used++] = *start >= ' ' && *start < 0x7f ? *start : '?';
-    text[used] = '\0';
-    wasm_byte_vec_delete(&message);
+    fm_wt_root_cause(error, text, size);
+    text[strcspn(text, "\n")] = '\0';
+    for (char *at = text; *at; at++)
+        if (*at < ' ' || *at >= 0x7f)
+            *at = '?';
 }
 
 /* An error that no host function of ours made: the pool is full, a missing import was called, an
@@ -173,7 +202,9 @@ void fm_sandbox_outcome(struct fm_sandbox *sandbox, struct fm_sandbox_outcome *r
     } else {
         describe_error(sandbox, ret_outcome);
     }
-    if (ret_outcome->error == FM_ERR_GUEST_TRAP && !sandbox->backtrace_text)
+    bool shown = ret_outcome->error == FM_ERR_GUEST_TRAP ||
+                 ret_outcome->error == FM_ERR_GUEST_LIMIT || ret_outcome->error == FM_ERR_DEADLINE;
+    if (shown && !sandbox->backtrace_text)
         ret_outcome->backtrace = backtrace(sandbox);
     else if (sandbox->backtrace_text)
         ret_outcome->backtrace = sandbox->backtrace_text;

@@ -5,12 +5,16 @@
 //! `wasm_engine_t` being `#[repr(C)]` structs with one field, the Rust object. The exact version is
 //! pinned and the sizes are checked at compile time, so an upgrade that changes this does not build.
 
+mod coredump;
+mod lines;
+mod snapshot;
+
 use std::ffi::c_char;
 use std::mem::{MaybeUninit, align_of, size_of};
 use std::num::NonZeroUsize;
 
 use wasmtime_c_api::wasmtime::{
-    Config, Enabled, Engine, Instance, Module, ModuleExport, PoolingAllocationConfig,
+    Config, Enabled, Engine, Error, Instance, Module, ModuleExport, PoolingAllocationConfig,
     StoreContextMut, WasmBacktraceDetails,
 };
 pub use wasmtime_c_api::*;
@@ -24,10 +28,12 @@ const _: () = assert!(align_of::<wasm_engine_t>() == align_of::<Engine>());
 const _: () = assert!(
     size_of::<wasmtime_pooling_allocation_config_t>() == size_of::<PoolingAllocationConfig>()
 );
+const _: () = assert!(size_of::<wasmtime_error_t>() == size_of::<Error>());
+const _: () = assert!(align_of::<wasmtime_error_t>() == align_of::<Error>());
 const _: () = assert!(size_of::<wasmtime_module_t>() == size_of::<Module>());
 
 /// Writes `message` as a C string of at most `size` bytes, cut at a character's end.
-unsafe fn put_text(message: &str, text: *mut c_char, size: usize) {
+pub(crate) unsafe fn put_text(message: &str, text: *mut c_char, size: usize) {
     if size == 0 {
         return;
     }
@@ -79,13 +85,24 @@ pub extern "C" fn fm_wt_pagemap_scan_available() -> bool {
     PoolingAllocationConfig::is_pagemap_scan_available()
 }
 
-/// Backtraces of traps: at most `frames_max` frames, with source lines where a module has DWARF.
+/// Backtraces of traps: at most `frames_max` frames, and no look at a module's DWARF (lines.rs).
 /// Set in code so that the environment cannot change what a compiled module must look like.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fm_wt_config_backtrace(config: &mut wasm_config_t, frames_max: usize) {
     let config = unsafe { &mut *(&raw mut *config).cast::<Config>() };
     config.wasm_backtrace_max_frames(NonZeroUsize::new(frames_max));
-    config.wasm_backtrace_details(WasmBacktraceDetails::Enable);
+    config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
+}
+
+/// The innermost cause of an error, without backtraces and what else the engine has put around it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn fm_wt_root_cause(
+    error: &wasmtime_error_t,
+    text: *mut c_char,
+    size: usize,
+) {
+    let error = unsafe { &*(&raw const *error).cast::<Error>() };
+    unsafe { put_text(&error.root_cause().to_string(), text, size) };
 }
 
 /// Prepares the calling thread for guests (its signal stack), so that the first call need not.
