@@ -44,11 +44,12 @@ _faasm() {
             "--listen --data --samples --workers --config --set --insecure --check --help"
         ;;
     run:--limit) _faasm_names "$word" "$limits" ;;
+    run:--coredump) _faasm_files "$word" -f ;;
     run:--dir | run:--files) _faasm_files "$word" -d ;;
     run:--env) ;;
     run:*)
         case $word in
-        -*) _faasm_words "$word" "--dir --files --env --limit --help" ;;
+        -*) _faasm_words "$word" "--coredump --dir --files --env --limit --help" ;;
         *) _faasm_files "$word" -f ;;
         esac
         ;;

@@ -25,7 +25,8 @@
     X(attempts,     NONE,  1,              1,            100,      "attempts at an asynchronous call") \
     X(retry_ms,     MS,    1000,           1,            3600000,  "pause before its second attempt, doubled for each later one") \
     X(age_ms,       MS,    86400000,       1,            2592000000, "from when it is due to the start of its attempt") \
-    X(retention_ms, MS,    3600000,        1,            2592000000, "how long its result is kept")
+    X(retention_ms, MS,    3600000,        1,            2592000000, "how long its result is kept") \
+    X(coredump_bytes, BYTES, 0,            0,            64 * FM_MIB, "core dump of the call, if it fails")
 /* clang-format on */
 
 struct fm_limits {
@@ -74,6 +75,7 @@ FM_MUST_CHECK int fm_limit_parse(const struct fm_limit_row *row, const char *tex
 #define FM_TABLE_ELEMENTS_MAX 100000                 /* entries of a guest's tables */
 #define FM_IMPORTS_BYTES_MAX (512 * FM_KIB)          /* names of a module's imports in JSON */
 #define FM_BACKTRACE_FRAMES_MAX 32                   /* frames shown of a trap */
+#define FM_LOG_TAIL_BYTES_MAX (4 * FM_KIB)           /* of a log, shown with an error */
 #define FM_SLICE_NS FM_NS_PER_MS                     /* guest time before others get their turn */
 #define FM_GUEST_IOVECS_MAX 1024                     /* buffers of one fd_read or fd_write */
 #define FM_GUEST_SUBSCRIPTIONS_MAX 1024              /* of one poll_oneoff or poll */
@@ -111,6 +113,11 @@ FM_MUST_CHECK int fm_limit_parse(const struct fm_limit_row *row, const char *tex
 
 /* Synchronous calls that have ended (call/recent.h). */
 #define FM_RECENT_CALLS_MAX 1000 /* of a user, on one worker */
+
+/* Core dumps (call/dump.h). */
+#define FM_DUMPS_USER_MAX 8               /* of a user, on one worker */
+#define FM_DUMPS_BYTES_MAX (256 * FM_MIB) /* of all, on one worker; of a user a quarter */
+#define FM_DUMP_ASKED_BYTES (64 * FM_MIB) /* what `?coredump=1` allows */
 
 /* Calls on disk (store/calls.h). */
 #define FM_CALLS_INLINE_BYTES_MAX (16 * FM_KIB) /* contents in the database; larger: files */

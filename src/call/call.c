@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/name.h"
+#include "call/dump.h"
 #include "call/function.h"
 
 #define ARENA_BYTES_MAX (64 * FM_MIB) /* of chained names and inputs, texts */
@@ -95,6 +96,7 @@ struct fm_call *fm_call_free(struct fm_call *call)
     if (!call)
         return NULL;
     FM_ASSERT(call->state == FM_CALL_NEW || call->state == FM_CALL_DONE);
+    fm_dump_unref(call->dump);
     fm_buffer_done(&call->output);
     fm_buffer_done(&call->log);
     fm_arena_done(&call->arena);
@@ -111,6 +113,7 @@ void fm_call_reset(struct fm_call *call, const struct fm_version *version)
     fm_buffer_clear(&output, KEEP_BYTES);
     fm_buffer_clear(&log, KEEP_BYTES);
     fm_arena_reset(&arena);
+    fm_dump_unref(call->dump);
     *call = (struct fm_call){
         .state = FM_CALL_NEW,
         .attempt = 1,

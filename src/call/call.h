@@ -19,6 +19,7 @@
 
 struct fm_call;
 struct fm_child_ops; /* child.h */
+struct fm_dump;      /* dump.h */
 struct fm_node;      /* files/tree.h */
 struct fm_preopen;   /* files/file_system.h */
 struct fm_version;   /* function.h */
@@ -110,7 +111,10 @@ struct fm_call {
     uint64_t retry_ns;     /* FM_ERR_QUOTA: when it is worth trying again; 0: not known */
     const char *trap;      /* FM_ERR_GUEST_TRAP: its name; "" otherwise */
     const char *detail;    /* one sentence; "" when there is none */
-    const char *backtrace; /* of a trap; "" when there is none */
+    const char *backtrace; /* of a trap, or where a limit ended it; "" when there is none */
+
+    struct fm_dump *dump; /* of a guest that failed, where one was asked for; NULL: none */
+    bool dump_omitted;    /* it would have been over coredump_bytes, or over the memory there is */
 
     struct fm_arena arena;
 

@@ -29,6 +29,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "call/call.h"
+#include "call/dump.h"
 #include "call/function.h"
 
 #define RING_MIN 16 /* records; then doubled, up to FM_RECENT_CALLS_MAX */
@@ -39,6 +40,7 @@ struct fm_recent {
     uint64_t bytes_max;
     uint64_t bytes; /* of rings and texts */
     uint64_t calls;
+    struct fm_dumps *dumps; /* not part of `bytes`: they have bounds of their own */
 };
 
 /* One block from malloc. */
@@ -340,6 +342,7 @@ void fm_recent_add(struct fm_recent_function *function, const struct fm_recent_e
     struct user *user = function->user;
     struct fm_recent *recent = user->recent;
     const struct fm_call *call = end->call;
+    fm_recent_dump_add(recent, call);
     if (!make_place(user))
         return;
     bool log_dropped = false;
@@ -479,6 +482,17 @@ int fm_recent_get(const struct fm_recent *recent, const struct fm_id *id,
     return FM_ERR_NOT_FOUND;
 }
 
+void fm_recent_dump_add(struct fm_recent *recent, const struct fm_call *call)
+{
+    if (call->dump)
+        fm_dumps_add(recent->dumps, &call->id, call->version->user, call->dump);
+}
+
+struct fm_dump *fm_recent_dump_get(const struct fm_recent *recent, const struct fm_id *id)
+{
+    return fm_dumps_get(recent->dumps, id);
+}
+
 static bool older(const struct fm_id *a, const struct fm_id *b)
 {
     return a->high != b->high ? a->high < b->high : a->low < b->low;
@@ -521,6 +535,10 @@ int fm_recent_new(uint64_t bytes_max, struct fm_recent **ret_recent)
     struct fm_recent *recent = calloc(1, sizeof(*recent));
     if (!recent)
         return FM_ERR_NOMEM;
+    if (fm_dumps_new(&recent->dumps) != 0) {
+        free(recent);
+        return FM_ERR_NOMEM;
+    }
     fm_map_init(&recent->users);
     fm_list_init(&recent->order);
     recent->bytes_max = bytes_max;
@@ -536,6 +554,7 @@ struct fm_recent *fm_recent_free(struct fm_recent *recent)
         clear_user(user_at(recent->order.next)); /* goes with its last record */
     FM_ASSERT(recent->bytes == 0 && recent->calls == 0);
     fm_map_done(&recent->users);
+    fm_dumps_free(recent->dumps);
     free(recent);
     return NULL;
 }

@@ -12,6 +12,7 @@
 #include "call/record.h"
 
 struct fm_call;
+struct fm_dump;
 struct fm_recent;          /* opaque */
 struct fm_recent_function; /* one version's names; opaque */
 struct fm_version;
@@ -46,6 +47,12 @@ void fm_recent_add(struct fm_recent_function *function, const struct fm_recent_e
  * not wanted).  FM_ERR_NOT_FOUND, FM_ERR_NOMEM. */
 FM_MUST_CHECK int fm_recent_get(const struct fm_recent *recent, const struct fm_id *id,
                                 struct fm_call_record *ret_record, uint8_t **ret_log);
+
+/* Core dumps of calls of any kind (call/dump.h): fm_recent_add() keeps those of the calls that it
+ * is given, the others are handed over here, if there is one.  With a reference for the asker;
+ * NULL: there is none. */
+void fm_recent_dump_add(struct fm_recent *recent, const struct fm_call *call);
+struct fm_dump *fm_recent_dump_get(const struct fm_recent *recent, const struct fm_id *id);
 
 /* Which calls somebody wants to see, the latest first. */
 struct fm_recent_filter {

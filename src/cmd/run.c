@@ -18,6 +18,7 @@
 #include "base/buffer.h"
 #include "base/clock.h"
 #include "call/call.h"
+#include "call/dump.h"
 #include "cmd/cmd.h"
 #include "cmd/run_files.h"
 #include "cmd/run_tree.h"
@@ -37,6 +38,7 @@
 
 struct run {
     const char *path;
+    const char *dump_path; /* --coredump; NULL: none */
     struct fm_limits limits;
     bool cpu_limited; /* --limit cpu_ms was given; by default only memory is limited here */
     bool wall_limited;
@@ -332,6 +334,22 @@ static int execute(struct run *run, struct fm_error *error)
     return 0;
 }
 
+static int write_dump(const struct run *run, struct fm_error *error)
+{
+    const struct fm_dump *dump = run->call->dump;
+    if (!run->dump_path || run->call->error == 0)
+        return 0;
+    if (!dump)
+        return fm_error_set(error, FM_ERR_NOT_FOUND, "no core dump was made");
+    int fd = open(run->dump_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return fm_error_errno(error, errno, "cannot write '%s'", run->dump_path);
+    int failed = write_all(fd, dump->data, dump->bytes);
+    if (close(fd) != 0)
+        failed = FM_ERR_IO;
+    return failed ? fm_error_set(error, failed, "cannot write '%s'", run->dump_path) : 0;
+}
+
 /* What the shell sees: the module's own exit code (a shell has only 8 bits; what is not 0 stays
  * so), for other ends a message and a code of ours. */
 static int report(const struct run *run)
@@ -445,11 +463,9 @@ static int parse_dir(struct run *run, char *text)
 static int parse(struct run *run, int argc, char **argv)
 {
     static const struct option options[] = {
-        {"dir", required_argument, NULL, 'd'},
-        {"env", required_argument, NULL, 'e'},
-        {"files", required_argument, NULL, 'f'},
-        {"limit", required_argument, NULL, 'l'},
-        {NULL, 0, NULL, 0},
+        {"coredump", required_argument, NULL, 'c'}, {"dir", required_argument, NULL, 'd'},
+        {"env", required_argument, NULL, 'e'},      {"files", required_argument, NULL, 'f'},
+        {"limit", required_argument, NULL, 'l'},    {NULL, 0, NULL, 0},
     };
     fm_limits_defaults(&run->limits);
     run->limits.input_bytes = FM_GIB; /* of a file that is the user's own */
@@ -461,6 +477,10 @@ static int parse(struct run *run, int argc, char **argv)
             break;
         int failed = 0;
         switch (option) {
+        case 'c':
+            run->dump_path = optarg;
+            run->limits.coredump_bytes = FM_GIB;
+            break;
         case 'd':
             failed = parse_dir(run, optarg);
             break;
@@ -519,6 +539,8 @@ static int run_verb(int argc, char **argv)
     if (!failed)
         failed = execute(&run, &error);
     int code = failed ? fm_cmd_fail(VERB, &error) : report(&run);
+    if (!failed && write_dump(&run, &error) != 0)
+        code = fm_cmd_fail(VERB, &error);
     run_done(&run);
     return code;
 }
@@ -533,6 +555,7 @@ const struct fm_verb fm_verb_run = {
         "standard\n"
         "output its output, standard error its log; the exit code is the module's own.\n"
         "\n"
+        "  --coredump FILE     where a core dump is written if the module fails\n"
         "  --dir HOST[::GUEST] a folder that the module may also write, by its name here or\n"
         "                      as GUEST (may be given several times)\n"
         "  --files HOST        a folder that the module finds as /, as a user's files are on the\n"

@@ -3,11 +3,14 @@
  *      INSTANTIATE --> ALLOCATE --> INITIALIZE --> ENTRY --> ENDED
  *           |  (where it matters) (where exported)   |         ^
  *           +----------------------------------------+---------+     (trap, exit, limit)
+ *                                                    |         |
+ *                                                    +-> DUMP -+     (where one is wanted)
  *
  * A step starts something in the sandbox and is over when the sandbox is DONE; one driver polls it,
  * whatever the step.  The ABIs differ only in the name of their entry, in what goes before it and
  * what comes after it (abi_2018.c), and in where their standard output leads (descriptors.c), so
- * there is no table of methods per ABI.
+ * there is no table of methods per ABI.  A core dump is made a piece a slice, with the guest's CPU
+ * time and turns: a memory may be large, and a worker must not be held up by it.
  *
  * How a call ended is decided here and nowhere else.  The order matters where several reasons meet:
  * a limit that the host enforced (time, cancellation) is the reason it gave; otherwise a failed
@@ -21,7 +24,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "call/dump.h"
 #include "call/web.h"
+#include "engine/coredump.h"
 #include "files/content.h"
 #include "files/overlay.h"
 #include "guest/private.h"
@@ -74,6 +79,7 @@ struct fm_guest *fm_guest_free(struct fm_guest *guest)
 {
     if (!guest)
         return NULL;
+    fm_coredump_free(guest->coredump);
     fm_sandbox_free(guest->sandbox);
     if (guest->content && guest->content_loaded && !guest->content_error)
         fm_content_unpin(guest->content);
@@ -150,6 +156,14 @@ static void end_with_trap(struct fm_guest *guest, const struct fm_sandbox_outcom
     call->backtrace = keep_text(call, outcome->backtrace);
 }
 
+static void end_by_host(struct fm_guest *guest, const struct fm_sandbox_outcome *outcome)
+{
+    struct fm_call *call = guest->call;
+    fm_call_fail(call, outcome->error, NULL);
+    if (call->error == FM_ERR_GUEST_LIMIT || call->error == FM_ERR_DEADLINE)
+        call->backtrace = keep_text(call, outcome->backtrace); /* what took so long */
+}
+
 static void end_guest(struct fm_guest *guest, const struct fm_sandbox_outcome *outcome)
 {
     if (outcome->error == FM_ERR_GUEST_EXIT && guest->exited)
@@ -159,7 +173,43 @@ static void end_guest(struct fm_guest *guest, const struct fm_sandbox_outcome *o
     else if (outcome->error == FM_ERR_BUSY)
         fm_call_fail(guest->call, FM_ERR_BUSY, outcome->detail);
     else /* on_tick's verdict, or a host function's: its words are the table's */
-        fm_call_fail(guest->call, outcome->error, NULL);
+        end_by_host(guest, outcome);
+}
+
+/* --- a core dump ------------------------------------------------------------------------------ */
+
+static bool wants_dump(const struct fm_call *call)
+{
+    return FM_UNLIKELY(call->limits.coredump_bytes > 0) &&
+           (call->error == FM_ERR_GUEST_TRAP || call->error == FM_ERR_GUEST_LIMIT ||
+            call->error == FM_ERR_GUEST_EXIT || call->error == FM_ERR_DEADLINE);
+}
+
+/* True: there is one to be made. */
+static bool begin_dump(struct fm_guest *guest)
+{
+    struct fm_call *call = guest->call;
+    int failed = fm_coredump_begin(guest->sandbox, call->version->function,
+                                   (size_t)call->limits.coredump_bytes, &guest->coredump);
+    call->dump_omitted = failed == FM_ERR_TOO_LARGE || failed == FM_ERR_NOMEM;
+    return !failed;
+}
+
+/* True: another step is needed. */
+static bool step_dump(struct fm_guest *guest)
+{
+    struct fm_call *call = guest->call;
+    int result = fm_coredump_step(guest->coredump);
+    if (result == FM_COREDUMP_MORE)
+        return true;
+    if (result == 0) {
+        size_t bytes = 0;
+        uint8_t *data = fm_coredump_take(guest->coredump, &bytes);
+        call->dump = fm_dump_new(data, bytes);
+    }
+    call->dump_omitted = !call->dump;
+    guest->coredump = fm_coredump_free(guest->coredump);
+    return false;
 }
 
 /* --- the steps -------------------------------------------------------------------------------- */
@@ -203,6 +253,7 @@ static int start_step(struct fm_guest *guest)
         }
         return fm_sandbox_call(guest->sandbox, entries[abi_of(guest)], arguments, arguments_count);
     case FM_STEP_ALLOCATE: /* finish_step() has started it */
+    case FM_STEP_DUMP:
     case FM_STEP_ENDED:
         break;
     }
@@ -216,6 +267,8 @@ static bool finish_step(struct fm_guest *guest)
     fm_sandbox_outcome(guest->sandbox, &outcome);
     if (outcome.error) {
         end_guest(guest, &outcome);
+        if (wants_dump(guest->call) && begin_dump(guest))
+            guest->step = FM_STEP_DUMP;
         return true;
     }
     if (guest->step == FM_STEP_ENTRY) {
@@ -245,6 +298,8 @@ enum fm_guest_state fm_guest_run(struct fm_guest *guest)
 {
     FM_ASSERT(guest->step != FM_STEP_ENDED);
     for (;;) {
+        if (guest->step == FM_STEP_DUMP)
+            return end_run(guest, step_dump(guest) ? FM_GUEST_YIELDED : FM_GUEST_DONE);
         if (!guest->under_way) {
             int failed = start_step(guest);
             if (failed) {
@@ -262,7 +317,7 @@ enum fm_guest_state fm_guest_run(struct fm_guest *guest)
                                                                          : FM_GUEST_PARKED);
         case FM_SANDBOX_DONE:
             guest->under_way = false;
-            if (finish_step(guest))
+            if (finish_step(guest) && guest->step != FM_STEP_DUMP)
                 return end_run(guest, FM_GUEST_DONE);
             break;
         }

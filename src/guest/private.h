@@ -22,9 +22,11 @@ enum fm_guest_step {
     FM_STEP_ALLOCATE,    /* a first `malloc`, where it matters (later.c) */
     FM_STEP_INITIALIZE,  /* `_initialize`, where there is one */
     FM_STEP_ENTRY,       /* `_start`, `run` or `handle` */
+    FM_STEP_DUMP,        /* the outcome is set; a core dump is made of what is left */
     FM_STEP_ENDED,
 };
 
+struct fm_coredump;
 struct fm_overlay;
 
 struct fm_guest {
@@ -39,6 +41,7 @@ struct fm_guest {
     int exit_code;
     int output_error; /* of the first write of output that failed: no success any more; or 0 */
     const char *trap; /* static name of a trap that a host function made; NULL: not one */
+    struct fm_coredump *coredump; /* that is being made; NULL: none */
 
     /* Standard input. */
     uint64_t input_offset;

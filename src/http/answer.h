@@ -9,6 +9,7 @@
 
 #define FM_TYPE_JSON "application/json"
 #define FM_TYPE_TEXT "text/plain; charset=utf-8"
+#define FM_TYPE_WASM "application/wasm"
 #define FM_TYPE_BYTES "application/octet-stream"
 
 void fm_answer_empty(struct fm_request *request, unsigned status);

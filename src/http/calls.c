@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "call/dump.h"
 #include "http/record_json.h"
 #include "http/routes.h"
 #include "queue/ask.h"
@@ -30,6 +31,7 @@ struct fm_ask {
     struct fm_id id;
     bool answered;
     bool remembered; /* the answer is of a synchronous call */
+    bool refused;    /* the answer was given: there is no such thing */
 
     struct fm_list wait_link; /* in http->waits, while it can be ended early */
     struct fm_timer timer;
@@ -46,12 +48,24 @@ static void free_ask(struct fm_ask *ask)
     fm_calls_get_done(&ask->get);
     fm_call_record_done(&ask->question.record);
     free(ask->question.log);
+    fm_dump_unref(ask->question.dump);
     free(ask);
 }
+
+static void reply_record(struct fm_ask *ask, struct fm_request *request);
 
 static const struct fm_call_record *record_of(const struct fm_ask *ask)
 {
     return ask->remembered ? &ask->question.record : &ask->get.record;
+}
+
+/* Without it where it is empty, or was not asked for. */
+static uint8_t *log_of(const struct fm_ask *ask, size_t *ret_bytes)
+{
+    uint8_t *log = ask->remembered ? ask->question.log : ask->get.log.data;
+    size_t bytes = ask->remembered ? ask->question.record.log_bytes : ask->get.log.bytes;
+    *ret_bytes = log ? bytes : 0;
+    return log;
 }
 
 /* --- the answer has come ---------------------------------------------------------------------- */
@@ -104,6 +118,7 @@ static void look(struct fm_ask *ask)
 {
     const struct fm_http_config *config = &ask->http->config;
     ask->get.read.on_done = on_got;
+    ask->get.want_log_of_error = ask->reply == reply_record;
     ask->get.id = ask->id;
     fm_calls_get(config->calls, &ask->get, fm_loop_mailbox(config->loop));
 }
@@ -162,17 +177,19 @@ static bool leave(struct fm_request *request)
 /* --- what it is ------------------------------------------------------------------------------- */
 
 static void answer_record(struct fm_request *request, unsigned status,
-                          const struct fm_call_record *record)
+                          const struct fm_call_record *record, const uint8_t *log, size_t log_bytes)
 {
     struct fm_json json;
     fm_json_init(&json, &request->text);
-    fm_record_json(&json, record);
+    fm_record_json(&json, record, log, log_bytes);
     fm_answer_text(request, status, FM_TYPE_JSON, fm_json_done(&json));
 }
 
 static void reply_record(struct fm_ask *ask, struct fm_request *request)
 {
-    answer_record(request, MHD_HTTP_OK, record_of(ask));
+    size_t log_bytes = 0;
+    const uint8_t *log = log_of(ask, &log_bytes);
+    answer_record(request, MHD_HTTP_OK, record_of(ask), log, log_bytes);
 }
 
 static void run_get(struct fm_request *request)
@@ -230,8 +247,8 @@ static void run_output(struct fm_request *request)
 static void reply_log(struct fm_ask *ask, struct fm_request *request)
 {
     const struct fm_call_record *record = record_of(ask);
-    uint8_t *log = ask->remembered ? ask->question.log : ask->get.log.data;
-    size_t bytes = ask->remembered ? (log ? record->log_bytes : 0) : ask->get.log.bytes;
+    size_t bytes = 0;
+    uint8_t *log = log_of(ask, &bytes);
     fm_answer_bytes(request, MHD_HTTP_OK, FM_TYPE_TEXT, log, bytes);
     if (record->log_truncated)
         fm_answer_header(request, "X-Faasm-Log-Truncated", "1");
@@ -244,6 +261,37 @@ static void run_log(struct fm_request *request)
         return;
     ask->get.want_log = true;
     look(ask);
+    fm_request_wait(request, false);
+}
+
+/* --- its core dump ---------------------------------------------------------------------------- */
+
+static void on_dump(struct fm_queue_ask *question)
+{
+    struct fm_ask *ask = FM_CONTAINER_OF(question, struct fm_ask, question);
+    if (question->error == FM_ERR_NOT_FOUND && ask->request) {
+        refuse(ask->request, FM_ERR_NOT_FOUND, "no core dump of that call (any more)");
+        ask->refused = true;
+    }
+    over(ask, ask->refused ? 0 : question->error, NULL);
+}
+
+static void reply_dump(struct fm_ask *ask, struct fm_request *request)
+{
+    const struct fm_dump *dump = ask->question.dump;
+    if (!ask->refused)
+        fm_answer_bytes(request, MHD_HTTP_OK, FM_TYPE_WASM, dump->data, dump->bytes);
+}
+
+/* Dumps are not on disk: its worker is asked at once. */
+static void run_dump(struct fm_request *request)
+{
+    struct fm_ask *ask = make_ask(request, reply_dump);
+    if (!ask)
+        return;
+    ask->question =
+        (struct fm_queue_ask){.verb = FM_QUEUE_DUMP, .id = ask->id, .on_answer = on_dump};
+    fm_queue_ask(request->http->config.queue, &ask->question);
     fm_request_wait(request, false);
 }
 
@@ -354,7 +402,7 @@ static void on_changed(struct fm_queue_ask *question)
 
 static void reply_changed(struct fm_ask *ask, struct fm_request *request)
 {
-    answer_record(request, MHD_HTTP_ACCEPTED, &ask->question.record);
+    answer_record(request, MHD_HTTP_ACCEPTED, &ask->question.record, NULL, 0);
 }
 
 static void change(struct fm_request *request, enum fm_queue_verb verb)
@@ -400,6 +448,11 @@ const struct fm_handler fm_call_redrive_handler = {
 const struct fm_handler fm_call_output_handler = {
     .begin = begin,
     .run = run_output,
+    .leave = leave,
+};
+const struct fm_handler fm_call_coredump_handler = {
+    .begin = begin,
+    .run = run_dump,
     .leave = leave,
 };
 const struct fm_handler fm_call_log_handler = {

@@ -18,6 +18,8 @@
  *
  * Threading: the worker's. */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "call/call.h"
 #include "http/chaining.h"
@@ -154,6 +156,17 @@ static void on_call_done(struct fm_call *call)
         complete(request, NULL);
 }
 
+/* `?coredump=1`: a dump of this call, if it fails.  The rest of a query is the caller's own. */
+static bool asks_for_dump(struct fm_request *request)
+{
+    char *query = (char *)request->query.data;
+    char *rest = NULL;
+    for (char *one = strtok_r(query, "&", &rest); one; one = strtok_r(NULL, "&", &rest))
+        if (strcmp(one, "coredump=1") == 0)
+            return true;
+    return false;
+}
+
 /* --- the handler ------------------------------------------------------------------------------ */
 
 static void run(struct fm_request *request)
@@ -175,6 +188,8 @@ static void run(struct fm_request *request)
     call->input_bytes = request->body.length;
     call->owner = request;
     call->on_done = on_call_done;
+    if (FM_UNLIKELY(request->query.length > 0) && asks_for_dump(request))
+        call->limits.coredump_bytes = fm_max_u64(call->limits.coredump_bytes, FM_DUMP_ASKED_BYTES);
     if (fm_sched_submit(sched, call) == FM_SUBMIT_LATER)
         fm_under_way_begin(request->http->config.under_way, &request->under_way, call);
     else

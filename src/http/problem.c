@@ -1,9 +1,9 @@
 /* problem.c - every error that a client sees goes through here.
  *
- * A failed call adds what the case needs: exit code, trap, backtrace, the limit or quota that it
- * broke, and what it had written.  The output is text when that is possible and sensible, else
- * base64: bytes that are not UTF-8 have no form in JSON, and a long run of control characters would
- * take six times its size.
+ * A failed call adds what the case needs: exit code, trap, backtrace, the last lines of its log,
+ * the limit or quota that it broke, and what it had written.  The output is text when that is
+ * possible and sensible, else base64: bytes that are not UTF-8 have no form in JSON, and a long run
+ * of control characters would take six times its size.
  *
  * A module that was refused for its imports adds all of them.  Their list is either whole or left
  * out: who reads it is to rely on it.
@@ -15,8 +15,10 @@
 
 #include "base/encode.h"
 #include "call/call.h"
+#include "call/dump.h"
 #include "call/function.h"
 #include "http/json.h"
+#include "http/record_json.h"
 
 #define TYPE_PREFIX "urn:faasm:problem:"
 #define ESCAPE_SLACK 1024 /* bytes by which escapes may exceed twice a short output */
@@ -67,6 +69,11 @@ static void write_call(struct fm_json *json, const struct fm_problem *problem)
         fm_json_string(json, "trap", call->trap);
     if (call->backtrace[0])
         fm_json_string(json, "backtrace", call->backtrace);
+    fm_log_tail_json(json, call->log.data, call->log.length);
+    if (call->dump)
+        fm_json_number(json, "coredump_bytes", call->dump->bytes);
+    if (call->dump_omitted)
+        fm_json_bool(json, "coredump_omitted", true);
     if (problem->error == FM_ERR_GUEST_EXIT)
         fm_json_integer(json, "exit_code", call->exit_code);
     /* The function ran to its end, but what came of it is an error: its output is all there is.

@@ -5,7 +5,10 @@
  * No state; any thread. */
 #include "http/record_json.h"
 
+#include <string.h>
+
 #include "base/clock.h"
+#include "base/limits.h"
 
 #define DECIMALS_MAX 9 /* nanoseconds */
 
@@ -34,7 +37,23 @@ static const char *text_of(const char *text)
     return text ? text : "";
 }
 
-static void write_error(struct fm_json *json, const struct fm_call_record *record)
+void fm_log_tail_json(struct fm_json *json, const uint8_t *log, size_t log_bytes)
+{
+    if (!log || log_bytes == 0)
+        return;
+    const uint8_t *start = log;
+    if (log_bytes > FM_LOG_TAIL_BYTES_MAX) {
+        start = log + log_bytes - FM_LOG_TAIL_BYTES_MAX;
+        /* Whole lines, unless the last one is longer than all of it. */
+        const uint8_t *newline = memchr(start - 1, '\n', FM_LOG_TAIL_BYTES_MAX);
+        if (newline)
+            start = newline + 1;
+    }
+    fm_json_text(json, "log_tail", (const char *)start, log_bytes - (size_t)(start - log));
+}
+
+static void write_error(struct fm_json *json, const struct fm_call_record *record,
+                        const uint8_t *log, size_t log_bytes)
 {
     if (!record->error) {
         fm_json_null(json, "error");
@@ -50,10 +69,12 @@ static void write_error(struct fm_json *json, const struct fm_call_record *recor
     if (text_of(record->limit)[0])
         fm_json_string(json, record->error == FM_ERR_GUEST_LIMIT ? "limit" : "quota",
                        record->limit);
+    fm_log_tail_json(json, log, log_bytes);
     fm_json_end(json, '}');
 }
 
-void fm_record_json(struct fm_json *json, const struct fm_call_record *record)
+void fm_record_json(struct fm_json *json, const struct fm_call_record *record, const uint8_t *log,
+                    size_t log_bytes)
 {
     fm_json_begin(json, NULL, '{');
     write_id(json, "id", record->id);
@@ -74,7 +95,7 @@ void fm_record_json(struct fm_json *json, const struct fm_call_record *record)
         fm_json_null(json, "exit_code");
     fm_json_number(json, "input_bytes", record->input_bytes);
     fm_json_number(json, "output_bytes", record->output_bytes);
-    write_error(json, record);
+    write_error(json, record, log, log_bytes);
     if (fm_id_none(record->parent))
         fm_json_null(json, "parent");
     else

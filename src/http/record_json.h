@@ -6,8 +6,14 @@
 #include "call/record.h"
 #include "http/json.h"
 
-/* Writes the call JSON, as an object without a name. */
-void fm_record_json(struct fm_json *json, const struct fm_call_record *record);
+/* Writes the call JSON, as an object without a name.  `log` is what it wrote to its log, for the
+ * end of it with an error; NULL: left out. */
+void fm_record_json(struct fm_json *json, const struct fm_call_record *record, const uint8_t *log,
+                    size_t log_bytes);
+
+/* Writes the last lines of a log as "log_tail", at most FM_LOG_TAIL_BYTES_MAX; nothing for an empty
+ * one. */
+void fm_log_tail_json(struct fm_json *json, const uint8_t *log, size_t log_bytes);
 
 /* Seconds with decimals ("1.5", "0", "30"), at most `ns_max`.  FM_ERR_BAD_REQUEST: with what is
  * wrong and at which byte of `text`; `what` says whose number it is. */

@@ -53,6 +53,7 @@ extern const struct fm_handler fm_call_delete_handler;     /* DELETE */
 extern const struct fm_handler fm_call_redrive_handler;    /* POST /calls/<id>/redrive */
 extern const struct fm_handler fm_call_output_handler;     /* GET /calls/<id>/output */
 extern const struct fm_handler fm_call_log_handler;        /* GET /calls/<id>/log */
+extern const struct fm_handler fm_call_coredump_handler;   /* GET /calls/<id>/coredump */
 extern const struct fm_handler fm_user_get_handler;        /* GET /users/<user> */
 extern const struct fm_handler fm_user_patch_handler;      /* PATCH */
 extern const struct fm_handler fm_file_put_handler;        /* PUT /files/<user>/<path> */

@@ -231,6 +231,10 @@ static void on_question(struct fm_message *message)
     case FM_QUEUE_RECALL:
         recall(queue, ask);
         break;
+    case FM_QUEUE_DUMP:
+        ask->dump = fm_recent_dump_get(queue->config.recent, &ask->id);
+        answer(ask, ask->dump ? 0 : FM_ERR_NOT_FOUND);
+        break;
     case FM_QUEUE_CANCEL:
         cancel(queue, ask);
         break;
@@ -245,6 +249,7 @@ void fm_queue_ask(struct fm_queue *queue, struct fm_queue_ask *ask)
     ask->error = 0;
     ask->record = (struct fm_call_record){0};
     ask->log = NULL;
+    ask->dump = NULL;
     fm_list_init(&ask->link);
     ask->asker = mailbox_of(queue);
     ask->target = home_of(queue, &ask->id);

@@ -14,6 +14,7 @@
 
 enum fm_queue_verb {
     FM_QUEUE_RECALL,  /* what memory has of a synchronous call */
+    FM_QUEUE_DUMP,    /* the core dump of any call; FM_ERR_NOT_FOUND: none, or of no call known */
     FM_QUEUE_CANCEL,  /* ends it, if it has not ended; any call.  Answered when that is on disk or,
                          of a call that is not there, when it has ended */
     FM_QUEUE_REDRIVE, /* DEAD -> QUEUED.  FM_ERR_CONFLICT: it is not DEAD.  FM_ERR_BUSY */
@@ -27,6 +28,7 @@ struct fm_queue_ask {
     int error;                    /* answer: FM_ERR_NOT_FOUND, and those of the store */
     struct fm_call_record record; /* answer: the asker's; as it is now; also with FM_ERR_CONFLICT */
     uint8_t *log;                 /* answer to RECALL: from malloc, the asker's; NULL: empty */
+    struct fm_dump *dump;         /* answer to DUMP: with a reference that is the asker's */
 
     struct fm_message message; /* private */
     struct fm_queue *target;

@@ -232,6 +232,7 @@ void fm_attempt_conclude(struct fm_attempt *attempt)
         return;
     }
     fill_in(attempt);
+    fm_recent_dump_add(entry->queue->config.recent, call);
     finish->status = FM_STATUS_SUCCEEDED;
     if (call->error) {
         finish->status = after_failure(attempt, &finish->run_at_real_ns);

@@ -35,6 +35,7 @@ struct fm_calls_get {
     bool want_input;
     bool want_output;
     bool want_log;
+    bool want_log_of_error; /* its log, if an attempt of it has failed */
 
     struct fm_call_record record; /* answer */
     struct fm_calls_content input;

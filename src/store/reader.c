@@ -60,7 +60,7 @@ static int get_row(struct fm_calls *calls, struct fm_calls_get *get)
     struct fm_query query = fm_query_begin(&calls->reader, FM_SQL_GET);
     fm_query_number(&query, get->want_input);
     fm_query_number(&query, get->want_output);
-    fm_query_number(&query, get->want_log);
+    fm_query_number(&query, get->want_log || get->want_log_of_error);
     fm_query_bytes(&query, id, sizeof(id));
     int failed = fm_query_row(&query, &row);
     if (!failed)
@@ -72,7 +72,8 @@ static int get_row(struct fm_calls *calls, struct fm_calls_get *get)
         failed = get_content(&query, get->want_output, FM_COLUMN_OUTPUT, FM_COLUMN_OUTPUT_FILE,
                              &get->output);
     if (!failed)
-        failed = get_content(&query, get->want_log, FM_COLUMN_LOG, FM_COLUMN_LOG_FILE, &get->log);
+        failed = get_content(&query, get->want_log || (get->want_log_of_error && get->record.error),
+                             FM_COLUMN_LOG, FM_COLUMN_LOG_FILE, &get->log);
     fm_query_end(&query);
     return failed;
 }

@@ -31,7 +31,8 @@ static void test_defaults(void **state)
     assert_int_equal(limits.retry_ms, 1000);
     assert_int_equal(limits.age_ms, 24 * 3600000);
     assert_int_equal(limits.retention_ms, 3600000);
-    assert_int_equal(fm_limit_rows_count, 15);
+    assert_int_equal(limits.coredump_bytes, 0);
+    assert_int_equal(fm_limit_rows_count, 16);
 }
 
 static void test_ceilings(void **state)
