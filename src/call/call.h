@@ -70,8 +70,9 @@ struct fm_call {
     const char *const
         *env; /* "NAME=value", after the version's; borrowed from the owner until DONE */
     size_t env_count;
-    bool pinned;         /* stays on the worker that made it; set before it is submitted */
-    bool wait_for_quota; /* over a quota it waits at the door, instead of being refused */
+    const char *initialize; /* NULL; else what is called, without arguments, instead of the entry */
+    bool pinned;            /* stays on the worker that made it; set before it is submitted */
+    bool wait_for_quota;    /* over a quota it waits at the door, instead of being refused */
 
     const uint8_t *input; /* borrowed from the owner until DONE */
     size_t input_bytes;

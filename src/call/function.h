@@ -22,7 +22,9 @@ FM_MUST_CHECK int fm_abi_parse(const char *text, enum fm_abi *ret_abi);
 /* What the module itself says, found at compile time. */
 struct fm_module_facts {
     enum fm_abi abi;
-    bool has_initialize;        /* a reactor's `_initialize` */
+    bool has_initialize;        /* `_initialize`, to be called before each entry */
+    bool snapshot;              /* calls start from its memory after its initialisation */
+    uint64_t snapshot_us;       /* CPU time that this took */
     uint64_t memory_pages_min;  /* of 64 KiB */
     const char *const *imports; /* "module.name", sorted, each once */
     size_t imports_count;
@@ -32,6 +34,14 @@ struct fm_module_facts {
 struct fm_missing_imports {
     const char *const *names; /* as in the facts; NULL: they are over FM_IMPORTS_BYTES_MAX */
     size_t count;             /* 0: it was refused for something else */
+};
+
+/* Why a module was refused, beside the error.  Texts are printable; NULL where there is none. */
+struct fm_refusal {
+    struct fm_missing_imports missing;
+    const char *trap; /* of its initialisation, and so are these */
+    const char *backtrace;
+    const char *log; /* the last of it */
 };
 
 /* What names take in JSON without escapes: quotes and comma count, since many may be short. */

@@ -1,7 +1,9 @@
 /* compile.c - the compile process: `faasm compile`, module on descriptor 0, output on descriptor 1.
  *
  * It has its own limits of memory, CPU time and file size, no other descriptors, and dies with its
- * parent.  Whatever goes wrong inside it (a bug of the compiler, a module made to explode) ends one
+ * parent.  It is also where a module is initialised, if it wants that once and not per call
+ * (snapshot.h): the one place besides the workers where a stranger's code runs, sandboxed as there.
+ * Whatever goes wrong inside it (a bug of the compiler, a module made to explode) ends one
  * upload. */
 #include "cmd/compile.h"
 
@@ -15,8 +17,10 @@
 #include "base/limits.h"
 #include "cmd/cmd.h"
 #include "cmd/compile_format.h"
+#include "cmd/snapshot.h"
 #include "engine/engine.h"
 #include "engine/module.h"
+#include "engine/snapshot.h"
 #include "guest/guest.h"
 
 /* The thread sanitizer does not see how the engine's threads agree. */
@@ -61,6 +65,31 @@ static int write_result(const struct fm_compile_result *result)
     return failed;
 }
 
+/* From WebAssembly, perhaps initialised, to machine code and facts. */
+static int build(struct fm_engine *engine, const uint8_t *wasm, size_t bytes,
+                 struct fm_arena *arena, struct fm_snapshot *snapshot,
+                 struct fm_module **ret_module, struct fm_compile_result *result)
+{
+    struct fm_error *error = &result->error;
+    bool wanted = fm_snapshot_wanted(wasm, bytes);
+    int failed = 0;
+    if (wanted)
+        failed = fm_snapshot_make(wasm, bytes, COMPILE_PARALLEL, arena, snapshot, &result->refusal,
+                                  error);
+    const uint8_t *source = wanted ? snapshot->wasm : wasm;
+    size_t source_bytes = wanted ? snapshot->bytes : bytes;
+    if (!failed)
+        failed = fm_module_compile(engine, source, source_bytes, ret_module, error);
+    if (!failed)
+        failed =
+            fm_guest_classify(*ret_module, arena, &result->facts, &result->refusal.missing, error);
+    if (!failed && fm_module_lines(*ret_module, wasm, bytes, source, source_bytes) != 0)
+        failed = fm_error_set(error, FM_ERR_NOMEM, "out of memory");
+    result->facts.snapshot = wanted;
+    result->facts.snapshot_us = snapshot->took_ns / FM_NS_PER_US;
+    return failed;
+}
+
 static int compile(const uint8_t *wasm, size_t bytes, struct fm_arena *arena,
                    struct fm_compile_result *result)
 {
@@ -70,17 +99,19 @@ static int compile(const uint8_t *wasm, size_t bytes, struct fm_arena *arena,
     config.compile_parallel = COMPILE_PARALLEL;
     struct fm_engine *engine = NULL;
     struct fm_module *module = NULL;
+    struct fm_snapshot snapshot = {0};
+    uint8_t *binary = NULL;
     uint8_t *image = NULL;
+    size_t binary_bytes = 0;
     size_t image_bytes = 0;
     int failed = fm_engine_new(&config, &engine, error);
     if (!failed)
         failed = fm_guest_imports_add(engine, error);
     if (!failed)
-        failed = fm_module_compile(engine, wasm, bytes, &module, error);
+        failed = fm_module_from_text(wasm, bytes, &binary, &binary_bytes, error);
     if (!failed)
-        failed = fm_guest_classify(module, arena, &result->facts, &result->missing, error);
-    if (!failed && fm_module_lines(module, wasm, bytes) != 0)
-        failed = fm_error_set(error, FM_ERR_NOMEM, "out of memory");
+        failed = build(engine, binary ? binary : wasm, binary ? binary_bytes : bytes, arena,
+                       &snapshot, &module, result);
     if (!failed)
         failed = fm_module_serialize(module, &image, &image_bytes, error);
     if (!failed && write_all(image, image_bytes) != 0)
@@ -88,6 +119,8 @@ static int compile(const uint8_t *wasm, size_t bytes, struct fm_arena *arena,
     free(image);
     fm_module_free(module);
     fm_engine_free(engine);
+    free(snapshot.wasm);
+    free(binary);
     return failed;
 }
 

@@ -47,7 +47,7 @@ void fm_compile_client_stop(struct fm_compile_client *client);
 /* An fm_compile_fn (sched/deploy.h); `data` is the client. */
 FM_MUST_CHECK int fm_compile(void *data, const char *wasm_path, const char *cwasm_path,
                              struct fm_arena *arena, struct fm_module_facts *ret_facts,
-                             struct fm_missing_imports *missing, struct fm_error *error);
+                             struct fm_refusal *refusal, struct fm_error *error);
 
 /* Supervisor side: receives one request.  1: got it, both descriptors are the caller's; 0: nothing
  * there; FM_ERR_IO: the server has gone. */

@@ -207,7 +207,7 @@ static int read_result(int fd, struct fm_arena *arena, struct fm_compile_result 
 }
 
 static int read_output(int fd, struct fm_arena *arena, struct fm_module_facts *ret_facts,
-                       struct fm_missing_imports *missing, struct fm_error *error)
+                       struct fm_refusal *refusal, struct fm_error *error)
 {
     off_t code_bytes = 0;
     struct fm_compile_result result;
@@ -218,7 +218,7 @@ static int read_output(int fd, struct fm_arena *arena, struct fm_module_facts *r
                                                    : "the compiler gave no result");
     if (result.error.code) {
         *error = result.error;
-        *missing = result.missing;
+        *refusal = result.refusal;
         return result.error.code;
     }
     if (ftruncate(fd, code_bytes) != 0)
@@ -273,7 +273,7 @@ static int exchange(struct fm_compile_client *client, int wasm_fd, int output_fd
 }
 
 int fm_compile(void *data, const char *wasm_path, const char *cwasm_path, struct fm_arena *arena,
-               struct fm_module_facts *ret_facts, struct fm_missing_imports *missing,
+               struct fm_module_facts *ret_facts, struct fm_refusal *refusal,
                struct fm_error *error)
 {
     struct fm_compile_client *client = data;
@@ -293,7 +293,7 @@ int fm_compile(void *data, const char *wasm_path, const char *cwasm_path, struct
     if (!failed)
         failed = status_error(&reply, error);
     if (!failed)
-        failed = read_output(output_fd, arena, ret_facts, missing, error);
+        failed = read_output(output_fd, arena, ret_facts, refusal, error);
     (void)close(wasm_fd);
     if (close(output_fd) != 0 && !failed)
         failed = fm_error_errno(error, errno, "cannot write '%s'", cwasm_path);

@@ -2,6 +2,7 @@
  *
  *      {"facts": {"abi": "wasi", "has_initialize": false, "memory_pages_min": 1, "imports": [...]}}
  *      {"error": -8, "detail": "...", "missing_count": 2, "missing_imports": ["env.a", "env.b"]}
+ *      {"error": -7, "detail": "...", "trap": "unreachable", "backtrace": "...", "log": "..."}
  *
  * Writer and reader stand side by side, but run in different processes: one has just had a
  * stranger's module in its hands, so the other checks everything.  The missing imports are there
@@ -16,11 +17,13 @@
 
 #include "base/limits.h"
 
-#define ESCAPE_BYTES_MAX 6   /* of one byte: "\u001f" */
-#define FIXED_BYTES_MAX 1024 /* of what has no name of a module's in it */
+#define ESCAPE_BYTES_MAX 6             /* of one byte: "\u001f" */
+#define FIXED_BYTES_MAX 1024           /* of what has no name of a module's in it */
+#define TEXTS_BYTES_MAX (128 * FM_KIB) /* trap, backtrace and log of an initialisation */
 
 /* Whatever names a module chooses, its result fits. */
-_Static_assert(ESCAPE_BYTES_MAX *(FM_IMPORTS_BYTES_MAX + sizeof(((struct fm_error *)0)->text)) +
+_Static_assert(ESCAPE_BYTES_MAX *(FM_IMPORTS_BYTES_MAX + TEXTS_BYTES_MAX +
+                                  sizeof(((struct fm_error *)0)->text)) +
                        FIXED_BYTES_MAX <=
                    FM_COMPILE_JSON_MAX,
                "a result is larger than the server reads");
@@ -43,19 +46,41 @@ static json_t *names_to_json(const char *const *names, size_t count)
 /* What json_pack() is given with "o" it takes, and fails when that is NULL. */
 static json_t *facts_to_json(const struct fm_module_facts *facts)
 {
-    return json_pack("{s:{s:s, s:b, s:I, s:o}}", "facts", "abi", fm_abi_text(facts->abi),
-                     "has_initialize", (int)facts->has_initialize, "memory_pages_min",
+    return json_pack("{s:{s:s, s:b, s:b, s:I, s:I, s:o}}", "facts", "abi", fm_abi_text(facts->abi),
+                     "has_initialize", (int)facts->has_initialize, "snapshot", (int)facts->snapshot,
+                     "snapshot_us", (json_int_t)facts->snapshot_us, "memory_pages_min",
                      (json_int_t)facts->memory_pages_min, "imports",
                      names_to_json(facts->imports, facts->imports_count));
 }
 
+/* What an initialisation has left; one that is over the bound is left out. */
+static json_t *failure_to_json(const struct fm_compile_result *result)
+{
+    const struct fm_refusal *refusal = &result->refusal;
+    const char *const texts[] = {refusal->trap, refusal->backtrace, refusal->log};
+    static const char *const names[] = {"trap", "backtrace", "log"};
+    json_t *json =
+        json_pack("{s:i, s:s}", "error", result->error.code, "detail", result->error.text);
+    size_t bytes = 0;
+    for (size_t i = 0; json && i < FM_ARRAY_LENGTH(texts); i++) {
+        if (!texts[i] || bytes + strlen(texts[i]) > TEXTS_BYTES_MAX)
+            continue;
+        bytes += strlen(texts[i]);
+        if (json_object_set_new(json, names[i], json_string(texts[i])) == 0)
+            continue;
+        json_decref(json);
+        json = NULL;
+    }
+    return json;
+}
+
 static json_t *refusal_to_json(const struct fm_compile_result *result)
 {
-    const struct fm_missing_imports *missing = &result->missing;
+    const struct fm_missing_imports *missing = &result->refusal.missing;
     int error = result->error.code;
     const char *detail = result->error.text;
     if (missing->count == 0)
-        return json_pack("{s:i, s:s}", "error", error, "detail", detail);
+        return failure_to_json(result);
     json_int_t count = (json_int_t)missing->count;
     if (!missing->names)
         return json_pack("{s:i, s:s, s:I}", "error", error, "detail", detail, "missing_count",
@@ -103,12 +128,39 @@ static int facts_from_json(const json_t *json, struct fm_arena *arena,
     const char *abi = json_string_value(json_object_get(json, "abi"));
     const json_t *imports = json_object_get(json, "imports");
     json_int_t pages = json_integer_value(json_object_get(json, "memory_pages_min"));
-    if (!abi || !json_is_array(imports) || pages < 0 || fm_abi_parse(abi, &facts->abi) != 0)
+    json_int_t snapshot_us = json_integer_value(json_object_get(json, "snapshot_us"));
+    if (!abi || !json_is_array(imports) || pages < 0 || snapshot_us < 0 ||
+        fm_abi_parse(abi, &facts->abi) != 0)
         return FM_ERR_INTERNAL;
     facts->has_initialize = json_is_true(json_object_get(json, "has_initialize"));
+    facts->snapshot = json_is_true(json_object_get(json, "snapshot"));
+    facts->snapshot_us = (uint64_t)snapshot_us;
     facts->memory_pages_min = (uint64_t)pages;
     facts->imports_count = json_array_size(imports);
     return names_from_json(imports, arena, &facts->imports);
+}
+
+/* Printable text of several lines, or NULL. */
+static int text_from_json(const json_t *json, const char *name, struct fm_arena *arena,
+                          const char **ret_text)
+{
+    const json_t *value = json_object_get(json, name);
+    if (!value)
+        return 0;
+    if (!json_is_string(value) || json_string_length(value) > TEXTS_BYTES_MAX)
+        return FM_ERR_INTERNAL;
+    *ret_text = fm_arena_strndup(arena, json_string_value(value), json_string_length(value));
+    return *ret_text ? 0 : FM_ERR_NOMEM;
+}
+
+static int texts_from_json(const json_t *json, struct fm_arena *arena, struct fm_refusal *refusal)
+{
+    int failed = text_from_json(json, "trap", arena, &refusal->trap);
+    if (!failed)
+        failed = text_from_json(json, "backtrace", arena, &refusal->backtrace);
+    if (!failed)
+        failed = text_from_json(json, "log", arena, &refusal->log);
+    return failed;
 }
 
 static int refusal_from_json(const json_t *json, struct fm_arena *arena,
@@ -122,8 +174,10 @@ static int refusal_from_json(const json_t *json, struct fm_arena *arena,
         (names && (!json_is_array(names) || json_array_size(names) != (size_t)count)))
         return FM_ERR_INTERNAL;
     (void)fm_error_set(&result->error, (int)error, "%s", detail);
-    result->missing.count = (size_t)count;
-    return names ? names_from_json(names, arena, &result->missing.names) : 0;
+    result->refusal.missing.count = (size_t)count;
+    if (names)
+        return names_from_json(names, arena, &result->refusal.missing.names);
+    return texts_from_json(json, arena, &result->refusal);
 }
 
 int fm_compile_result_read(const char *text, size_t length, struct fm_arena *arena,

@@ -15,9 +15,9 @@ struct fm_compile_footer {
 };
 
 struct fm_compile_result {
-    struct fm_error error;             /* code 0: it was compiled */
-    struct fm_module_facts facts;      /* if it was */
-    struct fm_missing_imports missing; /* if it was not */
+    struct fm_error error;        /* code 0: it was compiled */
+    struct fm_module_facts facts; /* if it was */
+    struct fm_refusal refusal;    /* if it was not */
 };
 
 /* From malloc, at most FM_COMPILE_JSON_MAX bytes and a NUL; NULL: out of memory. */

@@ -22,8 +22,10 @@
 #include "cmd/cmd.h"
 #include "cmd/run_files.h"
 #include "cmd/run_tree.h"
+#include "cmd/snapshot.h"
 #include "engine/engine.h"
 #include "engine/module.h"
+#include "engine/snapshot.h"
 #include "files/content.h"
 #include "files/tree.h"
 #include "guest/guest.h"
@@ -157,6 +159,37 @@ static int read_descriptor(int fd, struct fm_buffer *buffer, const char *name,
 
 /* --- the stages ------------------------------------------------------------------------------- */
 
+/* As the server does at upload; here its log is shown, too. */
+static int initialize(const uint8_t *wasm, size_t bytes, struct fm_snapshot *ret_snapshot,
+                      struct fm_error *error)
+{
+    struct fm_arena arena;
+    struct fm_refusal refusal = {0};
+    fm_arena_init(&arena, 16 * FM_MIB);
+    int failed = fm_snapshot_make(wasm, bytes, true, &arena, ret_snapshot, &refusal, error);
+    if (failed || refusal.log)
+        (void)fprintf(stderr, "%s%s", refusal.log ? refusal.log : "",
+                      refusal.backtrace ? refusal.backtrace : "");
+    fm_arena_done(&arena);
+    return failed;
+}
+
+static int compile_binary(struct run *run, const uint8_t *wasm, size_t bytes,
+                          struct fm_error *error)
+{
+    struct fm_snapshot snapshot = {0};
+    bool wanted = fm_snapshot_wanted(wasm, bytes);
+    int failed = wanted ? initialize(wasm, bytes, &snapshot, error) : 0;
+    const uint8_t *source = wanted ? snapshot.wasm : wasm;
+    size_t source_bytes = wanted ? snapshot.bytes : bytes;
+    if (!failed)
+        failed = fm_module_compile(run->engine, source, source_bytes, &run->module, error);
+    if (!failed && fm_module_lines(run->module, wasm, bytes, source, source_bytes) != 0)
+        failed = fm_error_set(error, FM_ERR_NOMEM, "out of memory");
+    free(snapshot.wasm);
+    return failed;
+}
+
 static int compile(struct run *run, struct fm_error *error)
 {
     struct fm_buffer wasm;
@@ -168,9 +201,13 @@ static int compile(struct run *run, struct fm_error *error)
     (void)close(fd); /* only read */
     if (!failed) {
         struct fm_error cause = {0};
-        failed = fm_module_compile(run->engine, wasm.data, wasm.length, &run->module, &cause);
-        if (!failed && fm_module_lines(run->module, wasm.data, wasm.length) != 0)
-            failed = fm_error_set(&cause, FM_ERR_NOMEM, "out of memory");
+        uint8_t *binary = NULL;
+        size_t bytes = 0;
+        failed = fm_module_from_text(wasm.data, wasm.length, &binary, &bytes, &cause);
+        if (!failed)
+            failed = compile_binary(run, binary ? binary : wasm.data, binary ? bytes : wasm.length,
+                                    &cause);
+        free(binary);
         if (failed)
             failed = fm_error_set(error, failed, "'%s': %s", run->path, cause.text);
     }

@@ -24,6 +24,8 @@ struct fm_engine_config {
     uint64_t warm_slots;          /* free slots that keep their module's pages */
     bool page_scanning;           /* find dirtied pages by asking the kernel, where it can tell */
     bool compile_parallel;        /* compile on all cores */
+    bool reserve_little; /* addresses for memory_bytes_max alone: slower code, which fits no other
+                            engine */
 };
 
 /* Fills in what fits this machine: memory (or what a control group leaves of it), vm.max_map_count,

@@ -95,11 +95,31 @@ int fm_module_compile(struct fm_engine *engine, const uint8_t *wasm, size_t byte
     return 0;
 }
 
-int fm_module_lines(struct fm_module *module, const uint8_t *wasm, size_t bytes)
+int fm_module_from_text(const uint8_t *text, size_t bytes, uint8_t **ret_wasm, size_t *ret_bytes,
+                        struct fm_error *error)
 {
-    if (is_text(wasm, bytes))
+    if (!is_text(text, bytes)) {
+        *ret_wasm = NULL;
         return 0;
-    return fm_lines_make(&module->lines, wasm, bytes, wasm, bytes);
+    }
+    wasm_byte_vec_t binary = {0};
+    wasmtime_error_t *failed = wasmtime_wat2wasm((const char *)text, bytes, &binary);
+    if (failed)
+        return compile_failed(failed, error);
+    uint8_t *copy = malloc(binary.size ? binary.size : 1);
+    if (copy) {
+        memcpy(copy, binary.data, binary.size);
+        *ret_wasm = copy;
+        *ret_bytes = binary.size;
+    }
+    wasm_byte_vec_delete(&binary);
+    return copy ? 0 : fm_error_set(error, FM_ERR_NOMEM, "out of memory");
+}
+
+int fm_module_lines(struct fm_module *module, const uint8_t *wasm, size_t bytes,
+                    const uint8_t *compiled, size_t compiled_bytes)
+{
+    return fm_lines_make(&module->lines, wasm, bytes, compiled, compiled_bytes);
 }
 
 int fm_module_serialize(const struct fm_module *module, uint8_t **ret_data, size_t *ret_bytes,

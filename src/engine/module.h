@@ -13,14 +13,21 @@ struct fm_module; /* opaque */
 /* --- from WebAssembly (compile process, tools) --------------------------------------------------
  */
 
+/* A module in the text format as binary, from malloc; `*ret_wasm` is NULL if it is binary already.
+ * FM_ERR_BAD_MODULE, FM_ERR_NOMEM. */
+FM_MUST_CHECK int fm_module_from_text(const uint8_t *text, size_t bytes, uint8_t **ret_wasm,
+                                      size_t *ret_bytes, struct fm_error *error);
+
 /* Also takes the text format.  FM_ERR_BAD_MODULE: malformed.  FM_ERR_UNSUPPORTED_MODULE: valid, but
  * needs a proposal that this server lacks, or more memory than it gives.  FM_ERR_NOMEM. */
 FM_MUST_CHECK int fm_module_compile(struct fm_engine *engine, const uint8_t *wasm, size_t bytes,
                                     struct fm_module **ret_module, struct fm_error *error);
 
 /* Adds its source lines, if `wasm` has debug information: shown in backtraces from now on, and kept
- * with the machine code.  Takes up to some seconds.  FM_ERR_NOMEM. */
-FM_MUST_CHECK int fm_module_lines(struct fm_module *module, const uint8_t *wasm, size_t bytes);
+ * with the machine code.  Takes up to some seconds.  `compiled` is what the module was made of:
+ * `wasm`, or something made of that with the same code.  Both binary.  FM_ERR_NOMEM. */
+FM_MUST_CHECK int fm_module_lines(struct fm_module *module, const uint8_t *wasm, size_t bytes,
+                                  const uint8_t *compiled, size_t compiled_bytes);
 
 /* The machine code as a file's content, from malloc. */
 FM_MUST_CHECK int fm_module_serialize(const struct fm_module *module, uint8_t **ret_data,

@@ -129,7 +129,8 @@ wasm_config_t *fm_settings_new(const struct fm_engine_config *config)
     wasmtime_config_epoch_interruption_set(settings, true);
     wasmtime_config_native_unwind_info_set(settings, false); /* registration is quadratic */
     wasmtime_config_memory_may_move_set(settings, false);
-    wasmtime_config_memory_reservation_set(settings, RESERVATION_BYTES);
+    wasmtime_config_memory_reservation_set(
+        settings, config->reserve_little ? config->memory_bytes_max : RESERVATION_BYTES);
     wasmtime_config_memory_guard_size_set(settings, GUARD_BYTES);
     wasmtime_config_memory_init_cow_set(settings, true);
     wasmtime_config_max_wasm_stack_set(settings, (size_t)config->stack_bytes);

@@ -75,6 +75,11 @@ int fm_guest_new(struct fm_call *call, struct fm_module *module, int (*on_call_t
     return 0;
 }
 
+struct fm_sandbox *fm_guest_sandbox(struct fm_guest *guest)
+{
+    return guest->sandbox;
+}
+
 struct fm_guest *fm_guest_free(struct fm_guest *guest)
 {
     if (!guest)
@@ -125,7 +130,7 @@ static void end_normally(struct fm_guest *guest, int exit_code)
 {
     struct fm_call *call = guest->call;
     call->exit_code = exit_code;
-    if (abi_of(guest) == FM_ABI_FAASM_2018 && guest->step == FM_STEP_ENTRY)
+    if (abi_of(guest) == FM_ABI_FAASM_2018 && guest->step == FM_STEP_ENTRY && !call->initialize)
         fm_2018_collect(guest); /* not if it ended in `_initialize`: it has no regions yet */
     if (guest->output_error) {
         fail_output(guest);
@@ -245,6 +250,8 @@ static int start_step(struct fm_guest *guest)
     case FM_STEP_INITIALIZE:
         return fm_sandbox_call(guest->sandbox, "_initialize", NULL, 0);
     case FM_STEP_ENTRY:
+        if (guest->call->initialize)
+            return fm_sandbox_call(guest->sandbox, guest->call->initialize, NULL, 0);
         if (abi_of(guest) == FM_ABI_FAASM_2018) {
             int failed = fm_2018_place(guest, arguments);
             if (failed)

@@ -13,6 +13,7 @@ struct fm_call;
 struct fm_content;
 struct fm_guest; /* opaque */
 struct fm_module;
+struct fm_sandbox;
 
 enum fm_guest_state {
     FM_GUEST_DONE,    /* the call's outcome is set; the guest can be freed */
@@ -33,6 +34,13 @@ struct fm_guest_wait {
 /* Gives the engine all host functions (faasm, wasi_snapshot_preview1, env of 2018).  Once. */
 FM_MUST_CHECK int fm_guest_imports_add(struct fm_engine *engine, struct fm_error *error);
 
+/* The same for an initialisation whose result every call will find (engine/snapshot.h): what would
+ * be another answer each time ends it with the trap "not_in_snapshot".  `*ret_imports`, from
+ * malloc, is the caller's, to be freed after the engine. */
+FM_MUST_CHECK int fm_guest_imports_add_frozen(struct fm_engine *engine,
+                                              struct fm_import **ret_imports,
+                                              struct fm_error *error);
+
 /* Decides by what a compiled module imports and exports how it runs (the dispatch table of
  * docs/guest-abi.md), and that everything it needs is there.  Texts come from `arena`.
  * FM_ERR_UNSUPPORTED_MODULE: no usable entry, no memory, too many imports, or some that we lack:
@@ -49,7 +57,8 @@ FM_MUST_CHECK int fm_guest_prepare(struct fm_module *module, enum fm_abi abi,
  */
 FM_MUST_CHECK int fm_guest_new(struct fm_call *call, struct fm_module *module,
                                int (*on_tick)(void *call), struct fm_guest **ret_guest);
-struct fm_guest *fm_guest_free(struct fm_guest *guest); /* in any state; NULL is fine */
+struct fm_sandbox *fm_guest_sandbox(struct fm_guest *guest); /* which it keeps */
+struct fm_guest *fm_guest_free(struct fm_guest *guest);      /* in any state; NULL is fine */
 
 /* Runs until one of the states.  The caller has set the call to RUNNING. */
 enum fm_guest_state fm_guest_run(struct fm_guest *guest);

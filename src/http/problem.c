@@ -95,6 +95,18 @@ static void write_missing(struct fm_json *json, const struct fm_missing_imports 
     fm_json_end(json, ']');
 }
 
+static void write_refusal(struct fm_json *json, const struct fm_refusal *refusal)
+{
+    if (refusal->missing.count > 0)
+        write_missing(json, &refusal->missing);
+    if (refusal->trap)
+        fm_json_string(json, "trap", refusal->trap);
+    if (refusal->backtrace)
+        fm_json_string(json, "backtrace", refusal->backtrace);
+    if (refusal->log)
+        fm_json_string(json, "log_tail", refusal->log);
+}
+
 int fm_problem_write(const struct fm_problem *problem, struct fm_buffer *text)
 {
     const char *code = fm_err_code(problem->error);
@@ -113,8 +125,8 @@ int fm_problem_write(const struct fm_problem *problem, struct fm_buffer *text)
                    problem->detail && problem->detail[0] ? problem->detail : meaning);
     if (problem->quota)
         fm_json_string(&json, "quota", problem->quota);
-    if (problem->missing && problem->missing->count > 0)
-        write_missing(&json, problem->missing);
+    if (problem->refusal)
+        write_refusal(&json, problem->refusal);
     if (problem->call)
         write_call(&json, problem);
     fm_json_end(&json, '}');

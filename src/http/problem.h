@@ -8,7 +8,7 @@
 
 struct fm_buffer;
 struct fm_call;
-struct fm_missing_imports;
+struct fm_refusal;
 
 #define FM_PROBLEM_TYPE "application/problem+json"
 
@@ -17,13 +17,13 @@ struct fm_missing_imports;
 #define FM_PROBLEM_OUTPUT_BYTES_MAX (FM_MIB)
 
 struct fm_problem {
-    int error;                                /* FM_ERR_* */
-    int status;                               /* 0: what the table of errors says */
-    const char *detail;                       /* NULL or "": what the error means */
-    const struct fm_call *call;               /* whose outcome it is, NULL: nobody's */
-    const char *quota;                        /* FM_ERR_QUOTA and not of `call`: which; or NULL */
-    uint64_t retry_ns;                        /* the same: when it is worth trying again */
-    const struct fm_missing_imports *missing; /* NULL, or without any: that is not it */
+    int error;                        /* FM_ERR_* */
+    int status;                       /* 0: what the table of errors says */
+    const char *detail;               /* NULL or "": what the error means */
+    const struct fm_call *call;       /* whose outcome it is, NULL: nobody's */
+    const char *quota;                /* FM_ERR_QUOTA and not of `call`: which; or NULL */
+    uint64_t retry_ns;                /* the same: when it is worth trying again */
+    const struct fm_refusal *refusal; /* of a module; NULL: none */
 };
 
 int fm_problem_status(const struct fm_problem *problem);

@@ -142,7 +142,7 @@ static void answer_refused(const struct fm_put *put)
     const struct fm_problem problem = {
         .error = put->deploy.error.code,
         .detail = put->deploy.error.text,
-        .missing = &put->deploy.missing,
+        .refusal = &put->deploy.refusal,
     };
     fm_answer_problem(put->request, &problem);
 }

@@ -109,10 +109,10 @@ static int prove(const struct fm_deployer *deployer, const char *cwasm_path,
     return 0;
 }
 
-/* Compiles, checks, commits.  `wanted` gets the facts, or `missing` its names, from `arena`. */
+/* Compiles, checks, commits.  `wanted` gets the facts, or `refusal` its texts, from `arena`. */
 static int build(const struct fm_deployer *deployer, struct fm_upload *upload,
                  struct fm_version *wanted, struct fm_arena *arena, struct fm_version **ret_version,
-                 bool *ret_replaced, uint64_t *ret_sequence, struct fm_missing_imports *missing,
+                 bool *ret_replaced, uint64_t *ret_sequence, struct fm_refusal *refusal,
                  struct fm_error *error)
 {
     const struct fm_deployer_config *config = &deployer->config;
@@ -122,7 +122,7 @@ static int build(const struct fm_deployer *deployer, struct fm_upload *upload,
     if (!failed)
         failed =
             config->compile(config->compile_data, fm_upload_wasm_path(upload),
-                            fm_upload_cwasm_path(upload), arena, &wanted->facts, missing, error);
+                            fm_upload_cwasm_path(upload), arena, &wanted->facts, refusal, error);
     if (!failed)
         failed = check_memory(wanted, error);
     struct fm_module *module = NULL;
@@ -168,9 +168,9 @@ static int run_upload(struct fm_deploy *deploy)
 {
     struct fm_version *version = NULL;
     int failed = build(deploy->deployer, deploy->upload, &deploy->wanted, &deploy->arena, &version,
-                       &deploy->replaced, &deploy->sequence, &deploy->missing, &deploy->error);
+                       &deploy->replaced, &deploy->sequence, &deploy->refusal, &deploy->error);
     deploy->wanted.facts = (struct fm_module_facts){0}; /* are the arena's */
-    if (deploy->missing.count == 0)
+    if (!failed) /* else it holds the refusal's texts, until fm_deploy_done() */
         fm_arena_done(&deploy->arena);
     deploy->upload = fm_upload_end(deploy->upload);
     return failed ? failed : publish(deploy, version);
@@ -243,7 +243,7 @@ int fm_deploy_start(struct fm_deployer *deployer, struct fm_deploy *deploy, stru
     deploy->deployer = deployer;
     deploy->home = home;
     deploy->error = (struct fm_error){0};
-    deploy->missing = (struct fm_missing_imports){0};
+    deploy->refusal = (struct fm_refusal){0};
     deploy->version = NULL;
     deploy->replaced = false;
     fm_arena_init(&deploy->arena, ARENA_BYTES_MAX);
@@ -254,7 +254,7 @@ int fm_deploy_start(struct fm_deployer *deployer, struct fm_deploy *deploy, stru
 
 void fm_deploy_done(struct fm_deploy *deploy)
 {
-    deploy->missing = (struct fm_missing_imports){0};
+    deploy->refusal = (struct fm_refusal){0};
     fm_arena_done(&deploy->arena);
     deploy->version = fm_version_free(deploy->version);
 }
@@ -268,9 +268,9 @@ int fm_deploy_now(struct fm_deployer *deployer, struct fm_upload *upload,
     struct fm_version filled = *wanted;
     bool replaced = false;
     uint64_t sequence = 0;
-    struct fm_missing_imports missing = {0}; /* the error names the first */
+    struct fm_refusal refusal = {0}; /* the error says the most of it */
     int failed = build(deployer, upload, &filled, &arena, ret_version, &replaced, &sequence,
-                       &missing, error);
+                       &refusal, error);
     fm_upload_end(upload);
     fm_arena_done(&arena);
     return failed;
@@ -286,9 +286,9 @@ int fm_deploy_renew(struct fm_deployer *deployer, const struct fm_version *versi
     struct fm_arena arena;
     fm_arena_init(&arena, ARENA_BYTES_MAX);
     struct fm_module_facts facts = {0};
-    struct fm_missing_imports missing = {0};
+    struct fm_refusal refusal = {0};
     int failed =
-        config->compile(config->compile_data, wasm, cwasm, &arena, &facts, &missing, error);
+        config->compile(config->compile_data, wasm, cwasm, &arena, &facts, &refusal, error);
     if (!failed)
         failed = fm_functions_code_renew(config->functions, version, cwasm, error);
     else

@@ -27,10 +27,10 @@ struct fm_upload;
 
 /* Compiles `wasm_path` into `cwasm_path`, both files, in a process of its own, and waits for it.
  * Fills in the facts from `arena`.  FM_ERR_BAD_MODULE, FM_ERR_UNSUPPORTED_MODULE, FM_ERR_BUSY...
- * On failure `missing` (zeroed) says which imports were the reason, from `arena` too. */
+ * On failure `refusal` (zeroed) says more about it, from `arena` too. */
 typedef int fm_compile_fn(void *data, const char *wasm_path, const char *cwasm_path,
                           struct fm_arena *arena, struct fm_module_facts *ret_facts,
-                          struct fm_missing_imports *missing, struct fm_error *error);
+                          struct fm_refusal *refusal, struct fm_error *error);
 
 struct fm_deployer_config {
     struct fm_functions *functions;
@@ -63,16 +63,16 @@ struct fm_deploy {
 
     /* The answer's part; what it points to is there until fm_deploy_done(). */
     struct fm_error error;
-    struct fm_missing_imports missing; /* of a module that was refused */
-    bool replaced;                     /* there was a version before */
-    struct fm_version *version;        /* a copy for the asker; NULL for a removal */
+    struct fm_refusal refusal;  /* of a module that was refused */
+    bool replaced;              /* there was a version before */
+    struct fm_version *version; /* a copy for the asker; NULL for a removal */
 
     /* Private. */
     struct fm_job job;
     struct fm_deployer *deployer;
     struct fm_mailbox *home;
     struct fm_message told; /* the way back */
-    struct fm_arena arena;  /* of `missing` */
+    struct fm_arena arena;  /* of `refusal` */
     uint64_t sequence;
 };
 

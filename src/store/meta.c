@@ -144,6 +144,10 @@ int fm_meta_build(const struct fm_version *version, json_t **ret_json, struct fm
         failed = put_number(json, "memory_pages_min", version->facts.memory_pages_min, error);
     if (!failed)
         failed = put(json, "has_initialize", json_boolean(version->facts.has_initialize), error);
+    if (!failed)
+        failed = put(json, "snapshot", json_boolean(version->facts.snapshot), error);
+    if (!failed && version->facts.snapshot)
+        failed = put_number(json, "snapshot_us", version->facts.snapshot_us, error);
     if (failed)
         return failed;
     *ret_json = json_incref(json);
@@ -352,6 +356,16 @@ static int get_env(struct reader *reader, struct fm_version *version)
     return 0;
 }
 
+/* A version of a server that made no snapshots says nothing of one. */
+static int get_snapshot(const struct reader *reader, struct fm_module_facts *facts)
+{
+    const json_t *flag = json_object_get(reader->json, "snapshot");
+    if (flag && !json_is_boolean(flag))
+        return bad(reader, "snapshot", "is not true or false");
+    facts->snapshot = json_is_true(flag);
+    return facts->snapshot ? get_number(reader, "snapshot_us", INT64_MAX, &facts->snapshot_us) : 0;
+}
+
 static int get_facts(struct reader *reader, struct fm_module_facts *facts)
 {
     const char *abi = NULL;
@@ -370,7 +384,7 @@ static int get_facts(struct reader *reader, struct fm_module_facts *facts)
     if (!json_is_boolean(flag))
         return bad(reader, "has_initialize", "is not true or false");
     facts->has_initialize = json_is_true(flag);
-    return 0;
+    return get_snapshot(reader, facts);
 }
 
 int fm_meta_from_json(const json_t *json, const char *folder, struct fm_version **ret_version,

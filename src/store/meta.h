@@ -7,9 +7,9 @@
 #include "call/function.h"
 
 /* Everything about the version but the hash of its code: user, function, version, abi, size,
- * sha256, created_at, limits {...}, env {...}, args [...], imports [...], memory_pages_min and
- * has_initialize. NULL when out of memory, or for what fm_meta_build() refuses: never of a
- * committed version. */
+ * sha256, created_at, limits {...}, env {...}, args [...], imports [...], memory_pages_min,
+ * has_initialize, snapshot and, if there is one, snapshot_us. NULL when out of memory, or for what
+ * fm_meta_build() refuses: never of a committed version. */
 FM_MUST_CHECK json_t *fm_meta_to_json(const struct fm_version *version);
 
 /* The same for a version that is not proved yet.  FM_ERR_BAD_REQUEST: a text is not UTF-8, or `env`

@@ -56,6 +56,8 @@ static void test_facts(void **state)
     (void)state;
     struct fm_compile_result result = {.facts = {.abi = FM_ABI_REACTOR,
                                                  .has_initialize = true,
+                                                 .snapshot = true,
+                                                 .snapshot_us = 77,
                                                  .memory_pages_min = 65536,
                                                  .imports = names,
                                                  .imports_count = 3}};
@@ -63,9 +65,11 @@ static void test_facts(void **state)
     assert_int_equal(read.error.code, 0);
     assert_int_equal(read.facts.abi, FM_ABI_REACTOR);
     assert_true(read.facts.has_initialize);
+    assert_true(read.facts.snapshot);
+    assert_int_equal(read.facts.snapshot_us, 77);
     assert_int_equal(read.facts.memory_pages_min, 65536);
     assert_same_names(read.facts.imports, read.facts.imports_count, names, 3);
-    assert_int_equal(read.missing.count, 0);
+    assert_int_equal(read.refusal.missing.count, 0);
 
     result.facts = (struct fm_module_facts){.abi = FM_ABI_WASI};
     read = there_and_back(&result);
@@ -81,19 +85,25 @@ static void test_refusals(void **state)
     struct fm_compile_result read = there_and_back(&result);
     assert_int_equal(read.error.code, FM_ERR_BAD_MODULE);
     assert_string_equal(read.error.text, "at offset 7: \"oops\"");
-    assert_int_equal(read.missing.count, 0);
-    assert_null(read.missing.names);
+    assert_int_equal(read.refusal.missing.count, 0);
+    assert_null(read.refusal.missing.names);
 
     result.error.code = FM_ERR_UNSUPPORTED_MODULE;
-    result.missing = (struct fm_missing_imports){names, 3};
+    result.refusal.missing = (struct fm_missing_imports){names, 3};
     read = there_and_back(&result);
     assert_int_equal(read.error.code, FM_ERR_UNSUPPORTED_MODULE);
-    assert_same_names(read.missing.names, read.missing.count, names, 3);
+    assert_same_names(read.refusal.missing.names, read.refusal.missing.count, names, 3);
 
-    result.missing = (struct fm_missing_imports){NULL, 1000000}; /* too many for a list */
+    result.refusal.missing = (struct fm_missing_imports){NULL, 1000000}; /* too many for a list */
     read = there_and_back(&result);
-    assert_int_equal(read.missing.count, 1000000);
-    assert_null(read.missing.names);
+    assert_int_equal(read.refusal.missing.count, 1000000);
+    assert_null(read.refusal.missing.names);
+
+    result.refusal = (struct fm_refusal){.trap = "unreachable", .log = "\xC3\xA9\n"};
+    read = there_and_back(&result);
+    assert_string_equal(read.refusal.trap, "unreachable");
+    assert_null(read.refusal.backtrace);
+    assert_string_equal(read.refusal.log, "\xC3\xA9\n");
 }
 
 /* The most that names may take, in the bytes that are longest in JSON. */
@@ -107,11 +117,11 @@ static void test_the_longest_result(void **state)
     name[length] = '\0';
     const char *const one[] = {name};
     struct fm_compile_result result = {.error = {.code = FM_ERR_UNSUPPORTED_MODULE},
-                                       .missing = {one, 1}};
+                                       .refusal = {.missing = {one, 1}}};
     memset(result.error.text, 1, sizeof(result.error.text) - 1);
     assert_int_equal(fm_imports_bytes(one, 1), FM_IMPORTS_BYTES_MAX);
     struct fm_compile_result read = there_and_back(&result);
-    assert_same_names(read.missing.names, read.missing.count, one, 1);
+    assert_same_names(read.refusal.missing.names, read.refusal.missing.count, one, 1);
     assert_string_equal(read.error.text, result.error.text);
     free(name);
 }

@@ -518,8 +518,8 @@ static void forget_questions(void)
  * --------------------------------------------------------------------------------- */
 
 static int deploy_fails;
-static struct fm_deploy *deploying;            /* the last one */
-static struct fm_missing_imports deploy_lacks; /* what it says with an error */
+static struct fm_deploy *deploying;    /* the last one */
+static struct fm_refusal deploy_lacks; /* what it says with an error */
 
 int fm_deploy_start(struct fm_deployer *deployer, struct fm_deploy *deploy, struct fm_mailbox *home)
 {
@@ -545,7 +545,7 @@ static void finish_deploy(int error)
     deploy->upload = fm_upload_end(deploy->upload);
     deploy->error = (struct fm_error){.code = error, .text = "the deployer says"};
     if (error)
-        deploy->missing = deploy_lacks;
+        deploy->refusal = deploy_lacks;
     if (!error && !removal) {
         struct fm_version from = deploy->change ? *functions[0].version : deploy->wanted;
         struct fm_arena arena;
@@ -667,7 +667,7 @@ static int setup(void **state)
     change_fails = 0;
     changing = NULL;
     fm_quotas_defaults(&quotas_now);
-    deploy_lacks = (struct fm_missing_imports){0};
+    deploy_lacks = (struct fm_refusal){0};
     ready_now = true;
     functions_count = 0;
     add_function("echo", 100000);

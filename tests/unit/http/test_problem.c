@@ -96,9 +96,9 @@ static void test_missing_imports(void **state)
 {
     (void)state;
     const char *const names[] = {"env.a\n\"b", "env.caf\xC3\xA9", "z.z"};
-    struct fm_missing_imports missing = {names, 3};
+    struct fm_refusal refusal = {.missing = {names, 3}};
     struct fm_problem problem = {
-        .error = FM_ERR_UNSUPPORTED_MODULE, .detail = "the first", .missing = &missing};
+        .error = FM_ERR_UNSUPPORTED_MODULE, .detail = "the first", .refusal = &refusal};
     json_t *json = write_problem(&problem);
     const json_t *list = json_object_get(json, "missing_imports");
     assert_int_equal(json_array_size(list), 3);
@@ -108,14 +108,21 @@ static void test_missing_imports(void **state)
     assert_string_equal(text_in(json, "detail"), "the first");
     json_decref(json);
 
-    missing = (struct fm_missing_imports){NULL, 70000}; /* over the bound: said, not cut */
+    refusal.missing = (struct fm_missing_imports){NULL, 70000}; /* over the bound: said, not cut */
     json = write_problem(&problem);
     assert_null(json_object_get(json, "missing_imports"));
     assert_true(json_is_true(json_object_get(json, "missing_imports_omitted")));
     assert_int_equal(json_integer_value(json_object_get(json, "missing_imports_count")), 70000);
     json_decref(json);
 
-    missing = (struct fm_missing_imports){0}; /* it was refused for something else */
+    refusal = (struct fm_refusal){.trap = "unreachable", .backtrace = "f\n", .log = "oh\n"};
+    json = write_problem(&problem);
+    assert_string_equal(text_in(json, "trap"), "unreachable");
+    assert_string_equal(text_in(json, "backtrace"), "f\n");
+    assert_string_equal(text_in(json, "log_tail"), "oh\n");
+    json_decref(json);
+
+    refusal = (struct fm_refusal){0}; /* it was refused for something else */
     json = write_problem(&problem);
     assert_int_equal(json_object_size(json), 5);
     json_decref(json);

@@ -177,13 +177,13 @@ static void test_missing_imports_are_named(void **state)
     (void)state;
     const char *const names[] = {"env.a", "env.b"};
     struct peer peer = dial();
-    deploy_lacks = (struct fm_missing_imports){names, 2};
+    deploy_lacks.missing = (struct fm_missing_imports){names, 2};
     put(&peer, "/f/u/new", "module", 6);
     pump_until(deploy_asked);
     finish_deploy(FM_ERR_UNSUPPORTED_MODULE);
     expect_problem(&peer, 422, "unsupported_module",
                    "\"detail\":\"the deployer says\",\"missing_imports\":[\"env.a\",\"env.b\"]}");
-    deploy_lacks = (struct fm_missing_imports){NULL, 9};
+    deploy_lacks.missing = (struct fm_missing_imports){NULL, 9};
     put(&peer, "/f/u/new", "module", 6);
     pump_until(deploy_asked);
     finish_deploy(FM_ERR_UNSUPPORTED_MODULE);
