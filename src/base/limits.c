@@ -76,7 +76,8 @@ int fm_limit_parse(const struct fm_limit_row *row, const char *text, uint64_t *r
     uint64_t value = 0;
     int failed = fm_units_parse(text, row->unit, &value);
     if (failed && row->unit == FM_UNIT_NONE)
-        return fm_error_set(error, FM_ERR_BAD_REQUEST, "'%.64s' is not a whole number", text);
+        return fm_error_set(error, FM_ERR_BAD_REQUEST,
+                            "'%.64s' is not a whole number without a unit", text);
     if (failed)
         return fm_error_set(error, FM_ERR_BAD_REQUEST,
                             "'%.64s' is not a number with a fitting unit (%s)", text,

@@ -119,7 +119,7 @@ static void test_values(void **state)
     check_row("cpu_ms", "0", 0, "'0' is not between 1ms and 1h");
     check_row("cpu_ms", "3600001", 0, "'3600001' is not between 1ms and 1h");
     check_row("cpu_ms", "1KiB", 0, "'1KiB' is not a number with a fitting unit (us, ms, s, m, h)");
-    check_row("attempts", "3x", 0, "'3x' is not a whole number");
+    check_row("attempts", "3x", 0, "'3x' is not a whole number without a unit");
     check_row("memory_bytes", "64KiB", 65536, NULL);
     check_row("memory_bytes", "65535", 0, "'65535' is not between 64KiB and 1GiB");
 
