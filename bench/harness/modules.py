@@ -28,3 +28,14 @@ def variant(module, number):
     """The same module in other bytes: with a custom section, which changes nothing."""
     content = b"\x05bench" + number.to_bytes(8, "little")
     return module + b"\x00" + bytes([len(content)]) + content
+
+
+def unprepared_sample(name):
+    """A sample that has no snapshot, so that each call initialises it."""
+    clang = "clang-22" if shutil.which("clang-22") else "clang"
+    command = [clang, "--target=wasm32-wasi", "-O3", "-msimd128", "-Wl,--stack-first"]
+    command += ["-Wl,-z,stack-size=262144", "-Wl,--strip-debug", "-Wno-deprecated"]
+    command += [f"-D{name.upper()}_NOT_PREPARED", "-I", "include/faasm", "-o", "/dev/stdout"]
+    root = BENCH.parent
+    command += [f"func/function_{name}.c"]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=root).stdout

@@ -1,4 +1,4 @@
-"""S5, S6, S12, S14: what instances, cold functions, starting and idling cost."""
+"""S5, S6, S12, S14, S16: what instances, cold functions, starting, idling and snapshots cost."""
 import contextlib
 import json
 import os
@@ -11,7 +11,7 @@ import time
 
 from harness import load
 from harness.machine import Disturbance
-from harness.modules import sample, variant
+from harness.modules import sample, unprepared_sample, variant
 from harness.report import Figure
 from harness.servers import Faasm, RawEcho, cpu_seconds, proportional_bytes, wakeups_per_second
 from harness.wire import connect, parse, percentile, request
@@ -262,3 +262,39 @@ def idling(bench):
         figure(f"wake-ups a second, {after}", "/s", "loaded", "wakeups", none),
         figure(f"CPU a second, {after}", "ms", "loaded", "cpu"),
     ]
+
+
+# --- S16 ------------------------------------------------------------------------------------------
+
+
+def snapshots(bench):
+    """S16"""
+    count = 20 if bench.quick else 200
+    found = {"primes": [], "unprepared": [], "dummy": []}
+    with tempfile.TemporaryDirectory(prefix="faasm-bench-") as data:
+        with Faasm(bench.program, data, bench.samples) as server, server.client() as client:
+            server.wait_ready()
+            client.upload("/f/simon/unprepared", unprepared_sample("primes"))
+            expected = {"primes": b"78498 999983", "unprepared": b"78498 999983", "dummy": None}
+            for number in range(bench.rounds):
+                for name in found if number % 2 == 0 else reversed(found):
+                    call = request("POST", f"/f/simon/{name}", b"1000000")
+                    found[name].append(median_call(client, call, count, expected[name]))
+    what = "a function that sieves 4 million numbers before it answers"
+    plain = "a function that does nothing"
+    return [
+        Figure("S16", f"{what}, at upload: p50", "us", found["primes"], found["dummy"], plain),
+        Figure("S16", f"{what}, in each call: p50", "us", found["unprepared"], found["primes"],
+               "at upload"),
+    ]
+
+
+def median_call(client, call, count, expected):
+    took = []
+    for _ in range(count):
+        before = time.perf_counter_ns()
+        answer = client.ask(call)
+        took.append((time.perf_counter_ns() - before) / 1000)
+        if answer.status != 200 or answer.body != (expected or answer.body):
+            raise RuntimeError(f"wrong: {answer.status} {answer.body!r}")
+    return percentile(took, 50)

@@ -239,12 +239,28 @@ def check_page(program):
         assert b"<p>%d bytes came" % len(body) in output
 
 
+def check_primes(program):
+    limit = 4000000
+    sieve = bytearray([1]) * (limit + 1)
+    sieve[:2] = b"\0\0"
+    for n in range(2, int(limit ** 0.5) + 1):
+        if sieve[n]:
+            sieve[n * n::n] = bytes(len(range(n * n, limit + 1, n)))
+    for n in (0, 1, 2, 3, 4, 8191, 8192, 8193, 1000000, limit):
+        expected = b"%d %d" % (sum(sieve[:n + 1]), sieve.rfind(1, 0, n + 1) if n > 1 else 0)
+        assert run(program, b"%d\n" % n) == (0, expected, "")
+    for bad in (b"", b"x", b"4000001", b"7x", b"99999999999"):
+        code, output, log = run(program, bad)
+        assert (code, output) == (1, b"") and "must be a number" in log
+
+
 SAMPLE_CHECKS = {"echo": check_echo, "x2": check_x2, "dummy": check_dummy, "chain": check_chain,
                  "cpu": check_cpu, "fib": check_fib, "wordcount": check_wordcount,
-                 "events": check_events, "page": check_page}
+                 "events": check_events, "page": check_page, "primes": check_primes}
 
 CALL_IMPORTS = {f"faasm.call_{name}" for name in
                 ("info", "start", "wait", "output_size", "output_read")}
+MORE_EXPORTS = {"primes": {"wizer-initialize"}}
 MORE_IMPORTS = {"chain": {"faasm.chain"}, "fib": CALL_IMPORTS, "wordcount": CALL_IMPORTS,
                 "events": {f"faasm.http_{name}" for name in ("header", "header_set", "flush")} |
                           {f"wasi_snapshot_preview1.{name}" for name in  # snprintf brings stdio
@@ -269,7 +285,7 @@ def test_sample_as_built(name):
 def test_sample(compiler, tmp_path, name):
     module = compiler.compile(tmp_path / f"{name}.wasm", *WARNINGS, f"func/function_{name}.c")
     assert imports(module) == ALL_IMPORTS.get(name, OLD_IMPORTS | MORE_IMPORTS.get(name, set()))
-    assert exports(module) == {"memory", "_start"}
+    assert exports(module) == {"memory", "_start"} | MORE_EXPORTS.get(name, set())
     SAMPLE_CHECKS[name](module)
 
 
