@@ -8,7 +8,8 @@
  * It is checked here as far as it stands alone, and applied to what is current by the deployer,
  * which makes a new version of it: patches of different things at once are all kept.  The answer
  * comes when every worker runs the new version.  The object that waits for that outlives its
- * client: what was asked for is done.
+ * client: what was asked for is done.  So how many there are at once has a bound of its own: the
+ * pool that makes them is everybody's.
  *
  * Threading: the worker's; the change, and the JSON that its texts belong to, are left alone while
  * the deployer has them. */
@@ -202,6 +203,7 @@ static void on_configured(struct fm_deploy *deploy)
         FM_CONTAINER_OF(deploy, struct fm_configuration, deploy);
     struct fm_request *request = configuration->request;
     configuration->done = true;
+    configuration->http->configurations--;
     configuration->http->counts.operations--;
     if (!deploy->error.code)
         fm_log(FM_LOG_INFO, "configured", "user", configuration->user, "function",
@@ -252,6 +254,9 @@ static int make(struct fm_request *request)
     int failed = fm_invoke_find(request, &function);
     if (failed)
         return failed;
+    if (http->configurations == FM_HTTP_CONFIGURATIONS_MAX)
+        return fm_error_set(&request->error, FM_ERR_BUSY,
+                            "too many functions are being changed, try again later");
     struct fm_configuration *configuration = calloc(1, sizeof(*configuration));
     if (!configuration)
         return FM_ERR_NOMEM;
@@ -267,6 +272,7 @@ static int make(struct fm_request *request)
         return failed;
     }
     request->configuration = configuration;
+    http->configurations++;
     http->counts.operations++;
     return 0;
 }

@@ -17,6 +17,7 @@ struct MHD_Daemon;
 #define FM_HTTP_SMALL_BODY_BYTES (64 * FM_KIB) /* of a request that takes none, or is refused */
 #define FM_HTTP_BODIES_BYTES_DEFAULT (256 * FM_MIB) /* in memory at once, of a worker */
 #define FM_HTTP_UPLOADS_MAX 64                      /* at once, of a worker */
+#define FM_HTTP_CONFIGURATIONS_MAX 16               /* the same: changes of functions */
 #define FM_HTTP_FILE_PUTS_MAX 256                   /* the same: files that come */
 #define FM_HTTP_FILE_GETS_MAX 1024                  /* ... and that go, or folders */
 #define FM_HTTP_TEXT_BYTES_MAX (256 * FM_MIB)       /* of an answer that is made here */
@@ -46,8 +47,9 @@ struct fm_http {
     uint32_t free_requests_count;
     uint64_t bodies_bytes; /* of the bodies in memory now */
     uint32_t uploads;      /* now */
-    uint32_t file_puts;    /* now */
-    uint32_t file_gets;    /* now */
+    uint32_t configurations;
+    uint32_t file_puts; /* now */
+    uint32_t file_gets; /* now */
     struct fm_http_counts counts;
 };
 

@@ -2,6 +2,8 @@
  * in one, and clients that leave. */
 #include "http/harness.h"
 
+#include "http/front.h"
+
 #define TYPE "application/merge-patch+json"
 
 static void patch_to(struct peer *peer, const char *path, const char *type, const char *body)
@@ -228,6 +230,34 @@ static void test_a_client_that_leaves_has_its_change(void **state)
     assert_int_equal(counts().operations, 0);
 }
 
+/* Clients that do not wait could fill the pool with them, which all others need as well. */
+static void test_too_many_at_once(void **state)
+{
+    (void)state;
+    struct fm_deploy *begun[FM_HTTP_CONFIGURATIONS_MAX];
+    for (size_t i = 0; i < FM_HTTP_CONFIGURATIONS_MAX; i++) {
+        struct peer peer = dial();
+        patch(&peer, "{}");
+        begun[i] = deploying;
+        hang_up(&peer);
+        pump();
+    }
+    struct peer peer = dial();
+    deploying = NULL;
+    patch(&peer, "{}");
+    assert_null(deploying);
+    expect_problem(&peer, 503, "busy", "too many functions");
+    for (size_t i = 0; i < FM_HTTP_CONFIGURATIONS_MAX; i++) {
+        deploying = begun[i];
+        finish_deploy(i == 0 ? FM_ERR_STORAGE_FULL : 0);
+    }
+    assert_int_equal(counts().operations, 0);
+    patch(&peer, "{}");
+    finish_deploy(0);
+    expect_parts(&peer, NULL, 0);
+    hang_up(&peer);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -239,6 +269,7 @@ int main(void)
         TEST(test_refusals),
         TEST(test_a_large_body),
         TEST(test_a_client_that_leaves_has_its_change),
+        TEST(test_too_many_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
