@@ -136,7 +136,7 @@ wasm_config_t *fm_settings_new(const struct fm_engine_config *config)
     wasmtime_config_max_wasm_stack_set(settings, (size_t)config->stack_bytes);
     wasmtime_config_async_stack_size_set(settings, (size_t)fm_settings_fiber_bytes(config));
     fm_wt_config_backtrace(settings, FM_BACKTRACE_FRAMES_MAX);
-    fm_wt_config_coredump(settings, true); /* names, no content: costs a failing call 1 us */
+    fm_wt_config_coredump(settings, true); /* names, no content: costs nothing measurable */
     if (config->pooled)
         set_pool(settings, config);
     return settings;
