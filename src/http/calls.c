@@ -101,10 +101,22 @@ static void on_recalled(struct fm_queue_ask *question)
     over(ask, question->error, NULL);
 }
 
+/* Of one that is on disk: perhaps its worker has a dump. */
+static void on_looked_for_dump(struct fm_queue_ask *question)
+{
+    over(FM_CONTAINER_OF(question, struct fm_ask, question), 0, NULL);
+}
+
 static void on_got(struct fm_calls_read *read)
 {
     struct fm_calls_get *get = FM_CONTAINER_OF(read, struct fm_calls_get, read);
     struct fm_ask *ask = FM_CONTAINER_OF(get, struct fm_ask, get);
+    if (!read->error && get->want_log_of_error && get->record.error) {
+        ask->question = (struct fm_queue_ask){
+            .verb = FM_QUEUE_DUMP, .id = ask->id, .on_answer = on_looked_for_dump};
+        fm_queue_ask(ask->http->config.queue, &ask->question);
+        return;
+    }
     if (read->error != FM_ERR_NOT_FOUND) {
         over(ask, read->error, NULL);
         return;
@@ -177,19 +189,20 @@ static bool leave(struct fm_request *request)
 /* --- what it is ------------------------------------------------------------------------------- */
 
 static void answer_record(struct fm_request *request, unsigned status,
-                          const struct fm_call_record *record, const uint8_t *log, size_t log_bytes)
+                          const struct fm_call_record *record, const struct fm_record_more *more)
 {
     struct fm_json json;
     fm_json_init(&json, &request->text);
-    fm_record_json(&json, record, log, log_bytes);
+    fm_record_json(&json, record, more);
     fm_answer_text(request, status, FM_TYPE_JSON, fm_json_done(&json));
 }
 
 static void reply_record(struct fm_ask *ask, struct fm_request *request)
 {
-    size_t log_bytes = 0;
-    const uint8_t *log = log_of(ask, &log_bytes);
-    answer_record(request, MHD_HTTP_OK, record_of(ask), log, log_bytes);
+    struct fm_record_more more = {0};
+    more.log = log_of(ask, &more.log_bytes);
+    more.dump_bytes = ask->question.dump ? ask->question.dump->bytes : 0;
+    answer_record(request, MHD_HTTP_OK, record_of(ask), &more);
 }
 
 static void run_get(struct fm_request *request)
@@ -402,7 +415,7 @@ static void on_changed(struct fm_queue_ask *question)
 
 static void reply_changed(struct fm_ask *ask, struct fm_request *request)
 {
-    answer_record(request, MHD_HTTP_ACCEPTED, &ask->question.record, NULL, 0);
+    answer_record(request, MHD_HTTP_ACCEPTED, &ask->question.record, NULL);
 }
 
 static void change(struct fm_request *request, enum fm_queue_verb verb)

@@ -158,7 +158,7 @@ static int write_page(struct fm_listing *listing, struct fm_buffer *text)
                                             older(&memory->records[m].id, &disk->records[d].id));
         const struct fm_call_record *record =
             from_disk ? &disk->records[d++] : &memory->records[m++];
-        fm_record_json(&json, record, NULL, 0);
+        fm_record_json(&json, record, NULL);
         last = record->id;
     }
     fm_json_end(&json, ']');

@@ -53,7 +53,7 @@ void fm_log_tail_json(struct fm_json *json, const uint8_t *log, size_t log_bytes
 }
 
 static void write_error(struct fm_json *json, const struct fm_call_record *record,
-                        const uint8_t *log, size_t log_bytes)
+                        const struct fm_record_more *more)
 {
     if (!record->error) {
         fm_json_null(json, "error");
@@ -69,12 +69,15 @@ static void write_error(struct fm_json *json, const struct fm_call_record *recor
     if (text_of(record->limit)[0])
         fm_json_string(json, record->error == FM_ERR_GUEST_LIMIT ? "limit" : "quota",
                        record->limit);
-    fm_log_tail_json(json, log, log_bytes);
+    if (more)
+        fm_log_tail_json(json, more->log, more->log_bytes);
+    if (more && more->dump_bytes > 0)
+        fm_json_number(json, "coredump_bytes", more->dump_bytes);
     fm_json_end(json, '}');
 }
 
-void fm_record_json(struct fm_json *json, const struct fm_call_record *record, const uint8_t *log,
-                    size_t log_bytes)
+void fm_record_json(struct fm_json *json, const struct fm_call_record *record,
+                    const struct fm_record_more *more)
 {
     fm_json_begin(json, NULL, '{');
     write_id(json, "id", record->id);
@@ -95,7 +98,7 @@ void fm_record_json(struct fm_json *json, const struct fm_call_record *record, c
         fm_json_null(json, "exit_code");
     fm_json_number(json, "input_bytes", record->input_bytes);
     fm_json_number(json, "output_bytes", record->output_bytes);
-    write_error(json, record, log, log_bytes);
+    write_error(json, record, more);
     if (fm_id_none(record->parent))
         fm_json_null(json, "parent");
     else

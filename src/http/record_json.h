@@ -6,10 +6,16 @@
 #include "call/record.h"
 #include "http/json.h"
 
-/* Writes the call JSON, as an object without a name.  `log` is what it wrote to its log, for the
- * end of it with an error; NULL: left out. */
-void fm_record_json(struct fm_json *json, const struct fm_call_record *record, const uint8_t *log,
-                    size_t log_bytes);
+/* What is shown of an error beside the record. */
+struct fm_record_more {
+    const uint8_t *log; /* all of it, of which the end is shown; NULL: nothing */
+    size_t log_bytes;
+    uint64_t dump_bytes; /* 0: no core dump */
+};
+
+/* Writes the call JSON, as an object without a name.  `more` may be NULL. */
+void fm_record_json(struct fm_json *json, const struct fm_call_record *record,
+                    const struct fm_record_more *more);
 
 /* Writes the last lines of a log as "log_tail", at most FM_LOG_TAIL_BYTES_MAX; nothing for an empty
  * one. */

@@ -65,6 +65,7 @@ static struct fm_under_way_call *under_way(const struct fm_queue *queue, const s
 static void recall(struct fm_queue *queue, struct fm_queue_ask *ask)
 {
     struct fm_under_way_call *entry = under_way(queue, &ask->id);
+    ask->dump = fm_recent_dump_get(queue->config.recent, &ask->id);
     answer(ask, entry ? copy_running(entry->call, &ask->record)
                       : fm_recent_get(queue->config.recent, &ask->id, &ask->record, &ask->log));
 }

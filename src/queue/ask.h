@@ -28,7 +28,8 @@ struct fm_queue_ask {
     int error;                    /* answer: FM_ERR_NOT_FOUND, and those of the store */
     struct fm_call_record record; /* answer: the asker's; as it is now; also with FM_ERR_CONFLICT */
     uint8_t *log;                 /* answer to RECALL: from malloc, the asker's; NULL: empty */
-    struct fm_dump *dump;         /* answer to DUMP: with a reference that is the asker's */
+    struct fm_dump *dump;         /* answer to DUMP and RECALL: with a reference that is the
+                                     asker's; NULL: there is none */
 
     struct fm_message message; /* private */
     struct fm_queue *target;

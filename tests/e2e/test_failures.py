@@ -172,6 +172,8 @@ def test_a_core_dump_on_request(server):
     assert len(dump) == problem["coredump_bytes"]
     assert_dump(dump)
     assert server.request("GET", path)[1] == dump
+    record = get(server, path.split("/")[2])
+    assert record["error"]["coredump_bytes"] == len(dump)
 
     _, body, headers = server.request("POST", "/f/ada/trap")
     assert "coredump_bytes" not in json.loads(body)
@@ -183,9 +185,9 @@ def test_a_core_dump_on_request(server):
 def test_core_dumps_of_a_function(server):
     server.put("ada/dumps", TRAP, "?limit.coredump_bytes=1MiB")
     call = submit(server, "ada/dumps")
-    wait(server, call, "failed")
+    shown = wait(server, call, "failed")["error"]["coredump_bytes"]
     status, dump, _ = server.request("GET", f"/calls/{call}/coredump")
-    assert status == 200
+    assert (status, len(dump)) == (200, shown)
     assert_dump(dump)
 
     server.put("ada/small", TRAP, f"?limit.coredump_bytes={len(dump) - 1}")

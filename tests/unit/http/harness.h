@@ -29,6 +29,7 @@
 #include "base/clock.h"
 #include "call/call.h"
 #include "call/change.h"
+#include "call/dump.h"
 #include "call/function.h"
 #include "call/under_way.h"
 #include "call/web.h"
@@ -263,6 +264,7 @@ static int chains_fail_later;
 static const struct fm_call_record *disk_has; /* NULL: not found */
 static const char *disk_output;
 static const struct fm_call_record *memory_has; /* the same */
+static const char *memory_dump;                 /* NULL: there is no core dump */
 static int queue_fails;
 static enum fm_queue_verb asked_verb;
 static bool asked_for_output;
@@ -357,6 +359,13 @@ static void answer_queue(void)
 {
     struct fm_queue_ask *ask = asked_queue;
     asked_queue = NULL;
+    if (ask->verb == FM_QUEUE_DUMP) {
+        ask->dump =
+            memory_dump ? fm_dump_new((uint8_t *)strdup(memory_dump), strlen(memory_dump)) : NULL;
+        ask->error = queue_fails ? queue_fails : memory_dump ? 0 : FM_ERR_NOT_FOUND;
+        ask->on_answer(ask);
+        return;
+    }
     ask->error = queue_fails ? queue_fails : memory_has ? 0 : FM_ERR_NOT_FOUND;
     if (memory_has) {
         assert_int_equal(fm_call_record_copy(memory_has, &ask->record), 0);
@@ -507,6 +516,7 @@ static void forget_questions(void)
     request_retry_ns = 0;
     submit_fails = chains_fail_later = queue_fails = 0;
     disk_has = memory_has = NULL;
+    memory_dump = NULL;
     disk_output = NULL;
     waits_made = waits_stopped = 0;
     list_disk = list_memory = NULL;

@@ -196,6 +196,7 @@ static void test_record(void **state)
     assert_int_equal(counts().suspended, 1);
     assert_int_equal(counts().operations, 1);
     answer_disk();
+    answer_queue(); /* nor is there a core dump */
     expect_body(&peer, 200,
                 "{\"id\":\"" ID "\",\"user\":\"u\",\"function\":\"echo\",\"version\":\"v\","
                 "\"status\":\"failed\",\"attempt\":2,\"created_at\":\"T5\",\"started_at\":\"T6\","
@@ -205,6 +206,14 @@ static void test_record(void **state)
                 "\"backtrace\":\"\",\"limit\":\"cpu_ms\"},\"parent\":null,\"children\":[]}\n");
 
     answers_held = false;
+    memory_dump = "dumped";
+    request(&peer, "GET", PATH);
+    expect_json(&peer, 200, "\"coredump_bytes\":6}");
+    request(&peer, "GET", PATH "/coredump");
+    expect_body(&peer, 200, "dumped");
+    memory_dump = NULL;
+    request(&peer, "GET", PATH "/coredump");
+    expect_problem(&peer, 404, "not_found", "no core dump");
     record.status = FM_STATUS_RUNNING;
     record.error = 0;
     struct fm_id children[2] = {record.id, record.id};
