@@ -219,6 +219,14 @@ int fm_snapshot_make(const uint8_t *wasm, size_t bytes, bool compile_parallel,
     if (!failed)
         failed = fm_snapshot_take(fm_guest_sandbox(making.guest), wasm, bytes, &snapshot.wasm,
                                   &snapshot.bytes, error);
+    if (!failed && snapshot.bytes > FM_SNAPSHOT_BYTES_MAX) {
+        free(snapshot.wasm);
+        failed =
+            fm_error_set(error, FM_ERR_UNSUPPORTED_MODULE,
+                         "the snapshot has %zu bytes, over the most of %llu: " FM_SNAPSHOT_EXPORT
+                         " leaves too much in memory that is not zero",
+                         snapshot.bytes, (unsigned long long)FM_SNAPSHOT_BYTES_MAX);
+    }
     if (!failed) {
         snapshot.took_ns = making.call->cpu_ns;
         *ret_snapshot = snapshot;

@@ -134,6 +134,20 @@ def test_its_memory_is_the_functions(server):
     assert server.call("ada/grown")[0] == 200
 
 
+@pytest.mark.parametrize("mebibytes, accepted", [(60, True), (65, False)])
+def test_its_size_is_bounded(server, mebibytes, accepted):
+    """Not what it reserves: what it fills."""
+    module = command(f"(drop (memory.grow (i32.const 3000)))"
+                     f"(memory.fill (i32.const 65536) (i32.const 7) (i32.const {mebibytes << 20}))",
+                     "(if (i32.ne (i32.load8_u (i32.const 1000000)) (i32.const 7)) (then unreachable))")
+    if accepted:
+        server.put("ada/filled", module, "?limit.memory_bytes=256MiB")
+        assert server.call("ada/filled")[0] == 200
+    else:
+        problem = refused(server, module, "?limit.memory_bytes=256MiB")
+        assert problem["code"] == "unsupported_module" and "67108864" in problem["detail"]
+
+
 def test_lines_are_those_of_the_upload(server, tmp_path):
     clang = shutil.which("clang-22") or shutil.which("clang")
     if not clang:
