@@ -3,7 +3,8 @@
  * The module is a reactor. _initialize makes the interpreter and runs the script once from top to
  * bottom; `handle` is a call: it runs the script's exec(). What belongs to a call (its input, its
  * chained calls, random numbers) cannot be had before, so the memory between the two holds nothing
- * of any call: whoever keeps it can start every call from there.
+ * of any call. The export `wizer-initialize` says so: the server keeps that memory, at upload, and
+ * starts every call from there. A script that fails before there is an exec() is refused then.
  *
  * The script is part of the module, in a section of its own (sdk/js/build). An error that nothing
  * catches goes to the log with its stack, and is exit code 1; so is an error in the script's top
@@ -17,7 +18,10 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
+#include <wasi/api.h>
 
 #include "quickjs.h"
 
@@ -32,6 +36,7 @@ static JSRuntime *runtime;
 static JSContext *context;
 static JSValue exec_function; /* undefined where the script has none, or failed */
 static bool in_call;
+static bool making_context;
 static int unhandled; /* promises that were rejected, and that nobody waits for */
 
 static struct {
@@ -528,11 +533,39 @@ static int run_script(void)
     return -1;
 }
 
+/* The interpreter asks for the time when it is made: to seed a Math.random() that is never used
+ * (js_random), and as the origin of performance.now(). Before a call there is none, so it is told 0
+ * then. A script that asks at that time is refused by the server. */
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+    __wasi_timestamp_t ns = 0;
+    __wasi_clockid_t id =
+        clock == CLOCK_REALTIME ? __WASI_CLOCKID_REALTIME : __WASI_CLOCKID_MONOTONIC;
+    if (!making_context && __wasi_clock_time_get(id, 1, &ns) != 0)
+        return -1;
+    now->tv_sec = (time_t)(ns / 1000000000);
+    now->tv_nsec = (long)(ns % 1000000000);
+    return 0;
+}
+
+int gettimeofday(struct timeval *restrict now, void *restrict zone)
+{
+    (void)zone;
+    struct timespec time;
+    if (clock_gettime(CLOCK_REALTIME, &time) != 0)
+        return -1;
+    now->tv_sec = time.tv_sec;
+    now->tv_usec = (suseconds_t)(time.tv_nsec / 1000);
+    return 0;
+}
+
 /* Before the start of all calls. */
 __attribute__((constructor)) static void initialize(void)
 {
     runtime = JS_NewRuntime();
+    making_context = true;
     context = runtime ? JS_NewContext(runtime) : NULL;
+    making_context = false;
     exec_function = JS_UNDEFINED;
     if (!context) {
         faasmLog(FAASM_LOG_ERROR, "no memory for the interpreter");
@@ -544,6 +577,15 @@ __attribute__((constructor)) static void initialize(void)
         log_exception();
         exec_function = JS_UNDEFINED;
     }
+}
+
+/* All is done. A script without exec() ends here, and the log has it why. */
+__attribute__((export_name("wizer-initialize"))) void keep_initialized(void);
+
+void keep_initialized(void)
+{
+    if (!context || !JS_IsFunction(context, exec_function))
+        abort();
 }
 
 /* What exec() gave, or what its promise came to. Takes `result`. */

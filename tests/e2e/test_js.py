@@ -141,15 +141,39 @@ def test_js_ends(script, server):
     assert run(module, b"text", ["--limit", "output_bytes=3"])[0] == 70
 
 
+def test_js_is_initialised_at_upload(script, server):
+    module = script("""
+        let calls = 0;
+        const squares = [];
+        for (let i = 0; i < 100000; i++) squares.push(i * i);
+        const seen = new Set();
+        function exec() { calls++; return `${calls} ${squares[777]} ${Math.random()}`; }
+        """)
+    server.put("js/once", module.read_bytes())
+    assert json.loads(server.request("GET", "/f/js/once")[1])["snapshot"] is True
+    answers = [ask(server, "js/once", b"") for _ in range(10)]
+    assert all(code == 0 and output.startswith(b"1 603729 ") for code, output, _ in answers)
+    assert len({output for _, output, _ in answers}) == 10  # chance is each call's own
+
+    status, body, _ = server.request("PUT", "/f/js/clock", script(
+        "const start = Date.now(); function exec() { return String(start); }").read_bytes())
+    problem = json.loads(body)
+    assert status == 422 and problem["trap"] == "not_in_snapshot", problem
+
+
 @pytest.mark.parametrize(("text", "said"), [
     ("const x = 1;", "the script has no function exec()"),
     ("let exec = 5;", "the script has no function exec()"),
     ("function exec() {", "SyntaxError"),
     ("null.x; function exec() {}", "TypeError: cannot read property 'x' of null"),
 ])
-def test_js_that_cannot_start(script, text, said):
-    code, output, log = run(script(text))
-    assert (code, output) == (1, b"") and said in log
+def test_js_that_cannot_start(script, server, text, said):
+    """At upload: it is initialised there."""
+    module = script(text)
+    code, output, log = run(module)
+    assert (code, output) == (65, b"") and said in log
+    status, body, _ = server.request("PUT", "/f/js/broken", module.read_bytes())
+    assert status == 422 and said in json.loads(body)["log_tail"]
 
 
 def test_js_with_calls_on_a_server(script, server):
