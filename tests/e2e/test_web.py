@@ -363,7 +363,9 @@ def test_variables(server):
                  "CONTENT_LENGTH"):
         assert name not in env
     assert re.fullmatch(r"[0-9a-f-]{36}", headers["X-Faasm-Call-Id"])
-    assert headers["X-Faasm-Exit-Code"] == "0" and "X-Faasm-Cpu-Us" in headers
+    assert headers["X-Faasm-Cold"] in ("0", "1")
+    if "Content-Length" in headers:  # a whole answer; one that takes longer begins before its end
+        assert headers["X-Faasm-Exit-Code"] == "0" and "X-Faasm-Cpu-Us" in headers
 
 
 PATHS = ["", "/", "/a", "/a/", "/a//b", "//", "/a%2fb%00%zz/%C3%A4", "/../x", "/a;b=c", "/a" * 500]
@@ -396,7 +398,7 @@ def test_methods(server, method):
 def test_head(server):
     status, headers, body = curl(server, "/h/ada/web/env", "-I")
     assert (status, body) == (200, b"")
-    assert int(headers["Content-Length"]) > 100
+    assert int(headers.get("Content-Length", 101)) > 100  # none if it began before its end
     status, headers, body = curl(server, "/h/ada/web/begin?wait", "-I")  # does not wait for its end
     assert (status, body) == (200, b"")
     no_sandbox_is_left(server)
