@@ -84,6 +84,17 @@ static int copy_all(const struct fm_version *from, struct fm_version *to)
     return failed;
 }
 
+static int compare_import(const void *import, const void *place)
+{
+    return strcmp(import, *(const char *const *)place);
+}
+
+bool fm_module_imports(const struct fm_module_facts *facts, const char *import)
+{
+    return facts->imports_count > 0 && bsearch(import, facts->imports, facts->imports_count,
+                                               sizeof(*facts->imports), compare_import);
+}
+
 /* Opening, and what takes a path, and a listing. */
 static bool reaches_files(const char *import)
 {
@@ -112,7 +123,11 @@ int fm_version_new(const struct fm_version *from, struct fm_version **ret_versio
         fm_version_free(version);
         return failed;
     }
-    version->uses_files = uses_files(&version->facts);
+    const struct fm_module_facts *facts = &version->facts;
+    version->uses_files = uses_files(facts);
+    version->writes_output = fm_module_imports(facts, "faasm.output_write") ||
+                             fm_module_imports(facts, "env.__faasm_write_output");
+    version->awaits_outputs = fm_module_imports(facts, "env.__faasm_await_call_output");
     *ret_version = version;
     return 0;
 }

@@ -44,6 +44,9 @@ struct fm_refusal {
     const char *log; /* the last of it */
 };
 
+/* Whether it imports this, "module.name". */
+bool fm_module_imports(const struct fm_module_facts *facts, const char *import);
+
 /* What names take in JSON without escapes: quotes and comma count, since many may be short. */
 size_t fm_imports_bytes(const char *const *names, size_t count);
 
@@ -61,7 +64,11 @@ struct fm_version {
     size_t env_count;
     const char *const *args; /* without argv[0], which is the function's name */
     size_t args_count;
-    bool uses_files;       /* its module imports functions that reach files by name */
+
+    /* Of its module's imports, so that no call has to look at them. */
+    bool uses_files;       /* it reaches files by name */
+    bool writes_output;    /* by an import for it, and not by printing */
+    bool awaits_outputs;   /* as programs of later do: guest/later.c */
     struct fm_arena arena; /* holds all texts and lists above */
 };
 

@@ -22,22 +22,10 @@
 /* For every call that was not given other folders. */
 static const struct fm_preopen overlay_top = {.name = "/"};
 
-static bool imports_output_write(const struct fm_module_facts *facts)
-{
-    for (size_t i = 0; i < facts->imports_count; i++) {
-        int order = strcmp(facts->imports[i], "faasm.output_write");
-        if (order == 0 || strcmp(facts->imports[i], "env.__faasm_write_output") == 0)
-            return true;
-        if (order > 0) /* the list is sorted */
-            return false;
-    }
-    return false;
-}
-
 static void open_streams(struct fm_guest *guest)
 {
-    const struct fm_module_facts *facts = &guest->call->version->facts;
-    bool to_log = facts->abi == FM_ABI_FAASM_2018 || imports_output_write(facts);
+    const struct fm_version *version = guest->call->version;
+    bool to_log = version->facts.abi == FM_ABI_FAASM_2018 || version->writes_output;
     const enum fm_stream streams[] = {FM_STREAM_INPUT, to_log ? FM_STREAM_LOG : FM_STREAM_OUTPUT,
                                       FM_STREAM_LOG};
     for (uint32_t fd = 0; fd < FM_ARRAY_LENGTH(streams); fd++) {

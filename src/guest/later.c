@@ -193,12 +193,7 @@ static int place_output(struct fm_guest *guest, const struct fm_child *child, ui
 
 bool fm_later_begin(struct fm_guest *guest)
 {
-    static const char import[] = "env.__faasm_await_call_output";
-    const struct fm_module_facts *facts = &guest->call->version->facts;
-    int order = -1;
-    for (size_t i = 0; order < 0 && i < facts->imports_count; i++) /* they are sorted */
-        order = strcmp(facts->imports[i], import);
-    if (order != 0)
+    if (!guest->call->version->awaits_outputs)
         return false;
     const int32_t bytes = 1;
     guest->later_allocates = fm_sandbox_call(guest->sandbox, "malloc", &bytes, 1) == 0;

@@ -50,10 +50,9 @@ static bool prints(const struct fm_module_facts *facts)
 {
     static const char *const native[] = {"faasm.http_flush", "faasm.http_header_set",
                                          "faasm.http_status", "faasm.output_write"};
-    for (size_t i = 0; i < facts->imports_count; i++)
-        for (size_t j = 0; j < FM_ARRAY_LENGTH(native); j++)
-            if (strcmp(facts->imports[i], native[j]) == 0)
-                return false;
+    for (size_t i = 0; i < FM_ARRAY_LENGTH(native); i++)
+        if (fm_module_imports(facts, native[i]))
+            return false;
     return true;
 }
 

@@ -148,11 +148,8 @@ failed:
 /* Whether its calls can have children, which belong to the worker that made them. */
 static bool starts_calls(const struct fm_version *version)
 {
-    for (size_t i = 0; i < version->facts.imports_count; i++)
-        if (strcmp(version->facts.imports[i], "faasm.call_start") == 0 ||
-            strcmp(version->facts.imports[i], "env.__faasm_chain_name") == 0)
-            return true;
-    return false;
+    return fm_module_imports(&version->facts, "faasm.call_start") ||
+           fm_module_imports(&version->facts, "env.__faasm_chain_name");
 }
 
 int fm_registry_publish(struct fm_registry *registry, struct fm_code *code, uint64_t sequence)

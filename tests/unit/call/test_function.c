@@ -45,6 +45,38 @@ static void a_version_owns_all_it_names(void **state)
     assert_null(fm_version_free(NULL));
 }
 
+static void what_it_imports(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *imports[3];
+        bool files, writes, awaits;
+    } rows[] = {
+        {{0}, false, false, false},
+        {{"faasm.chain", "faasm.log", "wasi_snapshot_preview1.fd_write"}, false, false, false},
+        {{"faasm.input_read", "faasm.output_write"}, false, true, false},
+        {{"env.__faasm_write_output"}, false, true, false},
+        {{"env.__faasm_await_call_output", "faasm.output_writ"}, false, false, true},
+        {{"faasm.output_writes", "wasi_snapshot_preview1.path_open"}, true, false, false},
+        {{"wasi_snapshot_preview1.fd_readdir"}, true, false, false},
+    };
+    for (size_t i = 0; i < FM_ARRAY_LENGTH(rows); i++) {
+        struct fm_version from = {
+            .user = "u", .function = "f", .facts = {.imports = rows[i].imports}};
+        while (from.facts.imports_count < 3 && rows[i].imports[from.facts.imports_count])
+            from.facts.imports_count++;
+        struct fm_version *version = NULL;
+        assert_int_equal(fm_version_new(&from, &version), 0);
+        for (size_t j = 0; j < from.facts.imports_count; j++)
+            assert_true(fm_module_imports(&version->facts, rows[i].imports[j]));
+        assert_false(fm_module_imports(&version->facts, "faasm.call_wait"));
+        assert_int_equal(version->uses_files, rows[i].files);
+        assert_int_equal(version->writes_output, rows[i].writes);
+        assert_int_equal(version->awaits_outputs, rows[i].awaits);
+        fm_version_free(version);
+    }
+}
+
 static int copy_one(void *data)
 {
     struct fm_version *copy = NULL;
@@ -78,6 +110,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_version_owns_all_it_names),
+        cmocka_unit_test(what_it_imports),
         cmocka_unit_test(memory_may_fail_anywhere),
         cmocka_unit_test(abis_have_names),
     };
