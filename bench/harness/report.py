@@ -1,31 +1,13 @@
-"""Figures, and the forms in which they are kept: JSON, a Markdown table, an SVG plot."""
+"""Figures, and the forms in which they are kept: JSON, Markdown tables, SVG plots."""
 import datetime
 import json
 import pathlib
-import statistics
 import subprocess
-import xml.sax.saxutils
+
+from harness import plots
+from harness.show import show, show_spread, spread
 
 RESULTS = pathlib.Path(__file__).resolve().parent.parent / "results"
-
-
-def spread(values):
-    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
-
-
-def show(value):
-    """Three digits that count; a number of things as it is."""
-    if value == 0 or isinstance(value, int):
-        return f"{value:,.0f}"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    digits = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
-    return f"{value:.{digits}f}" if abs(value) >= 0.1 else f"{value:.2g}"
-
-
-def show_spread(found):
-    low, middle, high = (show(found[key]) for key in ("min", "median", "max"))
-    return middle if low == high else f"{middle} ({low} - {high})"
 
 
 # What a target speaks of: how its value follows from ours and the reference, and which way is good.
@@ -107,26 +89,80 @@ class Figure:
         }
 
 
+class Matrix:
+    """Servers side by side: a row for each under each load, and a column for each kind of number.
+
+    `columns` is {key: heading}, `rows` a list of (load, server, what was found in each round), those
+    of one load after each other.  `draw` makes a plot of it (harness/plots.py)."""
+
+    def __init__(self, key, title, columns, rows, draw):
+        self.key = key
+        self.title = title
+        self.columns = columns
+        self.rows = [(under, server, self._by_key(rounds)) for under, server, rounds in rows]
+        self.draw = draw
+
+    def _by_key(self, rounds):
+        return {key: [found[key] for found in rounds] for key in (*self.columns, "foreign")}
+
+    def markdown(self, foreign_max):
+        lines = ["| | | " + " | ".join(self.columns.values()) + " |"]
+        lines += ["|---" * (len(self.columns) + 2) + "|"]
+        before = None
+        for under, server, found in self.rows:
+            disturbed = " (disturbed)" if max(found["foreign"]) > foreign_max else ""
+            cells = [under if under != before else "", server + disturbed]
+            cells += [show_spread(spread(found[key])) for key in self.columns]
+            lines.append("| " + " | ".join(cells) + " |")
+            before = under
+        return lines
+
+    def as_json(self):
+        return {
+            "key": self.key,
+            "title": self.title,
+            "columns": self.columns,
+            "rows": [
+                {"load": under, "server": server, "found": found, "summary": self._summary(found)}
+                for under, server, found in self.rows
+            ],
+        }
+
+    def _summary(self, found):
+        return {key: spread(found[key]) for key in self.columns}
+
+
 class Report:
     def __init__(self, name, foreign_max):
         self.name = name
         self.foreign_max = foreign_max
         self.figures = []
+        self.matrices = []
         self.header = {"name": name, "date": datetime.date.today().isoformat()}
         self.header["revision"] = revision()
         self.details = {}  # only in the JSON
+        self.table_is_open = False  # on the terminal
 
-    def add(self, figures):
-        """Keeps them, and prints them as lines of the table."""
-        if not self.figures:
+    def add(self, found):
+        """Keeps Figures and Matrices, and prints them."""
+        figures = [each for each in found if isinstance(each, Figure)]
+        matrices = [each for each in found if isinstance(each, Matrix)]
+        if figures and not self.table_is_open:
             print("\n" + "\n".join(TABLE_HEAD), flush=True)
         for figure in figures:
-            self.figures.append(figure)
             print(self._row(figure), flush=True)
+        for matrix in matrices:
+            print("\n" + "\n".join(self._section(matrix)), flush=True)
+        self.figures += figures
+        self.matrices += matrices
+        self.table_is_open = not matrices
+
+    def _section(self, matrix):
+        return [f"{matrix.key}: {matrix.title}", "", *matrix.markdown(self.foreign_max)]
 
     def _row(self, figure):
         ratio = figure.ratio()
-        reference = ""
+        reference = figure.beside
         if figure.reference:
             reference = f"{show_spread(spread(figure.reference))} ({figure.beside})"
         cells = (
@@ -144,7 +180,11 @@ class Report:
         lines = [f"# {self.name}, {self.header['date']}", ""]
         lines += [f"- {key}: {json.dumps(value)}" for key, value in self.header.items()]
         lines += ["", "Medians of alternating rounds, with their extremes."]
-        lines += ["", *TABLE_HEAD, *(self._row(figure) for figure in self.figures), ""]
+        if self.figures:
+            lines += ["", *TABLE_HEAD, *(self._row(figure) for figure in self.figures)]
+        lines.append("")
+        for matrix in self.matrices:
+            lines += ["## " + self._section(matrix)[0], *self._section(matrix)[1:], ""]
         return "\n".join(lines)
 
     def save(self):
@@ -153,10 +193,11 @@ class Report:
         base = RESULTS / f"{self.header['date']}-{self.name}"
         content = {**self.header, **self.details}
         content["figures"] = [figure.as_json() for figure in self.figures]
+        content["matrices"] = [matrix.as_json() for matrix in self.matrices]
         base.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n")
         base.with_suffix(".md").write_text(self.markdown())
         title = f"{self.name}, {self.header['date']}"
-        base.with_suffix(".svg").write_text(plot(self.figures, title))
+        base.with_suffix(".svg").write_text(plots.page(self.figures, self.matrices, title))
         missed = sum(figure.met() is False for figure in self.figures)
         judged = sum(figure.met() is not None for figure in self.figures)
         print(f"\n{judged - missed} of {judged} targets met; written: {base}.json, .md, .svg")
@@ -172,50 +213,3 @@ def revision():
     command = ["git", "-C", str(RESULTS.parent), "describe", "--always", "--dirty"]
     found = subprocess.run(command, capture_output=True, text=True)
     return found.stdout.strip() or "unknown"
-
-
-# --- the plot -------------------------------------------------------------------------------------
-
-ROW, LEFT, WIDTH, RIGHT, TOP = 22, 430, 420, 250, 56
-MARGIN_MAX = 3.0  # of the axis; what is better ends in an arrow
-
-
-def _bar(figure, y):
-    judged = figure.judged()
-    margins = sorted(figure.margin(judged[key]) for key in ("min", "max"))
-    middle = figure.margin(judged["median"])
-
-    def x(margin):
-        return LEFT + WIDTH * min(max(margin, 0), MARGIN_MAX) / MARGIN_MAX
-
-    colour = "#2f7d4f" if figure.met() else "#c2452d"
-    name = xml.sax.saxutils.escape(f"{figure.key} {figure.name}")
-    beyond = " \u2192" if middle > MARGIN_MAX else ""
-    value = f"{show(judged['median'])} (target {figure.target_text()}){beyond}"
-    value = xml.sax.saxutils.escape(value)
-    return (
-        f'<text x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{name}</text>'
-        f'<rect x="{LEFT}" y="{y - 7}" width="{x(middle) - LEFT:.1f}" height="14" fill="{colour}"/>'
-        f'<line x1="{x(margins[0]):.1f}" x2="{x(margins[1]):.1f}" y1="{y}" y2="{y}" stroke="#111"/>'
-        f'<text x="{LEFT + WIDTH + 8}" y="{y + 4}">{value}</text>'
-    )
-
-
-def plot(figures, title):
-    """How far beyond its target each figure is: a bar to the median, a line over all rounds."""
-    judged = [figure for figure in figures if figure.target]
-    height = TOP + ROW * len(judged) + 20
-    at = LEFT + WIDTH / MARGIN_MAX
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{LEFT + WIDTH + RIGHT}" height="{height}" '
-        'font-family="sans-serif" font-size="12">',
-        '<rect width="100%" height="100%" fill="#fff"/>',
-        f'<text x="10" y="22" font-size="15">{xml.sax.saxutils.escape(title)}: '
-        "times as good as the target asks</text>",
-        f'<text x="{at}" y="{TOP - 14}" text-anchor="middle">target</text>',
-        *(_bar(figure, TOP + ROW * i) for i, figure in enumerate(judged)),
-        f'<line x1="{at}" x2="{at}" y1="{TOP - 10}" y2="{height - 16}" stroke="#111" '
-        'stroke-dasharray="3 3"/>',
-        "</svg>\n",
-    ]
-    return "\n".join(parts)
