@@ -1,19 +1,14 @@
-"""Load by wrk, in alternating rounds on two servers."""
+"""Load by wrk, in alternating rounds on several servers."""
 import json
 import pathlib
 import resource
-import shutil
 import subprocess
+import time
 
 from harness.machine import Disturbance
-from harness.servers import cpu_seconds
+from harness.servers import proportional_bytes
 
 SCRIPT = pathlib.Path(__file__).resolve().parent.parent / "post.lua"
-
-
-def check_wrk():
-    if not shutil.which("wrk"):
-        raise RuntimeError("wrk is missing: apt-get install wrk")
 
 
 def children_seconds():
@@ -21,40 +16,84 @@ def children_seconds():
     return used.ru_utime + used.ru_stime
 
 
+class Load:
+    """What is asked: POSTs of so many bytes to a path, by so many connections."""
+
+    def __init__(self, path, connections=32, body_bytes=100, keep_alive=True, cores=None):
+        self.path = path
+        self.connections = connections
+        self.body_bytes = body_bytes
+        self.keep_alive = keep_alive
+        self.cores = cores  # of the client
+
+    def command(self, server, seconds):
+        pinned = ["taskset", "-c", ",".join(map(str, self.cores))] if self.cores else []
+        command = ["wrk", "-t1", f"-c{self.connections}", f"-d{seconds}s", "-s", str(SCRIPT)]
+        command += [f"http://{server.address}{self.path}", "--", str(self.body_bytes)]
+        return pinned + command + ([] if self.keep_alive else ["close"])
+
+    def run(self, server, seconds):
+        """Requests a second, latencies, errors, the server's CPU time a request."""
+        server.settle()
+        server_before, client_before = server.cpu_seconds(), children_seconds()
+        disturbance = Disturbance()
+        done = subprocess.run(
+            self.command(server, seconds), check=True, capture_output=True, text=True
+        )
+        client_used = children_seconds() - client_before
+        server_used = server.cpu_seconds() - server_before
+        found = json.loads(done.stdout.splitlines()[-1])
+        found["foreign"] = disturbance.end(server_used + client_used)
+        if not found["requests"]:
+            raise RuntimeError(f"{server.command[0]} {self.path}: no answer: {done.stdout}")
+        found["rate"] = found["requests"] / found["duration_us"] * 1e6
+        found["cpu_us"] = server_used / found["requests"] * 1e6
+        return found
+
+    def warm_up(self, server):
+        """A second of it; the memory of all the server's processes meanwhile."""
+        command = self.command(server, 1)
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as client:
+            time.sleep(0.7)  # all connections are open and busy by then
+            found = memory_bytes(server)
+        if client.returncode != 0:
+            raise RuntimeError(f"{' '.join(command)}: exit code {client.returncode}")
+        return found
+
+
+def memory_bytes(server):
+    total = 0
+    for pid in server.family():
+        try:
+            total += proportional_bytes([pid])
+        except OSError:  # it has ended
+            pass
+    return total
+
+
 def post(server, path, seconds, connections=32, body_bytes=100, cores=None):
-    """POSTs for some seconds: requests a second, latencies, the server's CPU time a request."""
-    pinned = ["taskset", "-c", ",".join(map(str, cores))] if cores else []
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(SCRIPT)]
-    command += [f"http://{server.address}{path}", "--", str(body_bytes)]
-    pid = server.pid
-    server_before, client_before = cpu_seconds(pid), children_seconds()
-    disturbance = Disturbance()
-    done = subprocess.run(pinned + command, check=True, capture_output=True, text=True)
-    server_used = cpu_seconds(pid) - server_before
-    found = json.loads(done.stdout.splitlines()[-1])
-    found["foreign"] = disturbance.end(server_used + children_seconds() - client_before)
-    if found["errors"] or not found["requests"]:
-        raise RuntimeError(f"{server.command[0]} {path}: errors: {done.stdout}")
-    found["rate"] = found["requests"] / found["duration_us"] * 1e6
-    found["cpu_us"] = server_used / found["requests"] * 1e6
+    """POSTs for some seconds; an error if there was any."""
+    found = Load(path, connections, body_bytes, cores=cores).run(server, seconds)
+    if found["errors"]:
+        raise RuntimeError(f"{server.command[0]} {path}: {found['errors']} errors")
     return found
 
 
 def probe(server, path, body_bytes):
-    """The server echoes: before its speed is of interest."""
+    """The server answers rightly: before its speed is of interest."""
     body = bytes(i % 251 for i in range(body_bytes))
     with server.client() as client:
         answer = client.call("POST", path, body)
-    if answer.status != 200 or answer.body != body:
-        raise RuntimeError(f"{server.command[0]} {path} does not echo: {answer.head!r}")
+    if answer.status != 200 or answer.body != server.answer_to(body):
+        raise RuntimeError(f"{server.command[0]} {path} answers wrongly: {answer.head!r}")
 
 
 class Rounds:
-    """What was found in each round on both servers."""
+    """What was found in each round on ours and a reference."""
 
-    def __init__(self):
-        self.ours = []
-        self.reference = []
+    def __init__(self, ours, reference):
+        self.ours = ours
+        self.reference = reference
 
     def of(self, key):
         """(ours, reference) of one number."""
@@ -64,10 +103,18 @@ class Rounds:
         return max(found["foreign"] for found in self.ours + self.reference)
 
 
-def alternate(rounds, ours, reference):
-    """Calls both in each round; who is first changes with the round."""
-    found = Rounds()
+def take_turns(rounds, runs):
+    """Calls each of {name: run} once a round; who is first changes with the round.  What each gave,
+    in lists by name."""
+    names = list(runs)
+    found = {name: [] for name in names}
     for number in range(rounds):
-        for which in (0, 1) if number % 2 == 0 else (1, 0):
-            (found.reference if which else found.ours).append((reference if which else ours)())
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            found[name].append(runs[name]())
     return found
+
+
+def alternate(rounds, ours, reference):
+    found = take_turns(rounds, {"ours": ours, "reference": reference})
+    return Rounds(found["ours"], found["reference"])

@@ -11,6 +11,11 @@ from harness.wire import Client
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 LINES_MAX = 20000
+SETTLE_TRIES = 5000  # 2 ms each
+
+# Switches of runtimes and allocators that make a server another one, and are set for other reasons:
+# RUST_BACKTRACE=1 alone costs `wasmtime serve` a sixth of its requests.
+TUNING = ("RUST_", "TOKIO_", "MALLOC_", "MIMALLOC_")
 
 
 # --- processes ------------------------------------------------------------------------------------
@@ -25,19 +30,26 @@ def stat_fields(pid):
         return None
 
 
-def children(pid):
-    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
-    found = []
-    for child in pids:
-        fields = stat_fields(child)
-        if fields and int(fields[1]) == pid and fields[0] != "Z":
-            found.append(child)
+def _by_parent():
+    found = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        fields = stat_fields(name)
+        if fields and fields[0] != "Z":
+            found.setdefault(int(fields[1]), []).append(int(name))
     return found
+
+
+def children(pid):
+    return _by_parent().get(pid, [])
 
 
 def family(pid):
     """A process and all below it."""
-    return [pid] + [below for child in children(pid) for below in family(child)]
+    by_parent = _by_parent()
+    found = [pid]
+    for parent in found:
+        found += by_parent.get(parent, [])
+    return found
 
 
 def cpu_seconds(pid):
@@ -46,6 +58,12 @@ def cpu_seconds(pid):
     if not fields:
         raise RuntimeError(f"process {pid} has ended")
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
+
+
+def family_cpu_seconds(pid):
+    """Of a process and all below it, those that have ended too."""
+    fields = filter(None, map(stat_fields, family(pid)))
+    return sum(sum(map(int, found[11:15])) for found in fields) / TICKS_PER_SECOND
 
 
 def proportional_bytes(pids):
@@ -75,11 +93,17 @@ def wakeups_per_second(pids, seconds):
     return sum(after[thread] - before.get(thread, 0) for thread in after) / seconds
 
 
+def environment_of_servers():
+    return {name: text for name, text in os.environ.items() if not name.startswith(TUNING)}
+
+
 # --- servers --------------------------------------------------------------------------------------
 
 
 class Server:
     """A started program that says on stderr where it listens.  `pid` is the process that serves."""
+
+    ready = r" listening .*address=(\S+)"  # in the line that says it
 
     def __init__(self, command, cores=None, environment=None):
         pinned = ["taskset", "-c", ",".join(map(str, cores))] if cores else []
@@ -94,16 +118,20 @@ class Server:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            env={**os.environ, **(environment or {})},
+            env={**environment_of_servers(), **(environment or {})},
         )
         self.ended = False
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
         try:
-            self.address = re.search(r"address=(\S+)", self.wait_for(" listening ")).group(1)
+            self.address = self.find_address()
         except BaseException:
             self.stop()
             raise
+
+    def find_address(self):
+        """Where it listens, once it does."""
+        return self.wait_for(self.ready).group(1)
 
     def _read(self):
         for line in self.process.stderr:
@@ -114,18 +142,19 @@ class Server:
             self.ended = True
             self.changed.notify_all()
 
-    def wait_for(self, word, seconds=60):
-        """The first line that holds the word."""
+    def wait_for(self, pattern, seconds=60):
+        """The match in the first line that has one."""
 
         def found():
-            return next((line for line in self.lines if word in line), None)
+            matches = (re.search(pattern, line) for line in self.lines)
+            return next(filter(None, matches), None)
 
         with self.changed:
             self.changed.wait_for(lambda: found() or self.ended, seconds)
-            line = found()
-        if not line:
-            raise RuntimeError(f"{' '.join(self.command)}: no '{word.strip()}' in: {self.log()}")
-        return line
+            match = found()
+        if not match:
+            raise RuntimeError(f"{' '.join(self.command)}: no '{pattern}' in: {self.log()}")
+        return match
 
     def log(self):
         return "".join(self.lines)
@@ -136,6 +165,17 @@ class Server:
 
     def family(self):
         return family(self.process.pid)
+
+    def cpu_seconds(self):
+        """User and system time of all its processes, ended ones too."""
+        return family_cpu_seconds(self.process.pid)
+
+    def settle(self):
+        """Returns when nothing is left of an earlier load that a later one would notice."""
+
+    def answer_to(self, body):
+        """What it has to answer."""
+        return body
 
     def stop(self):
         """SIGTERM; the exit code."""
@@ -180,6 +220,15 @@ class Faasm(Server):
     def wait_ready(self):
         self.wait_for(" ready ")
         return self
+
+    def settle(self):
+        """Calls of clients that have gone count for the limits until they end."""
+        with self.client() as client:
+            for _ in range(SETTLE_TRIES):
+                if not client.metrics()["faasm_calls"]:
+                    return
+                time.sleep(0.002)
+        raise RuntimeError(f"{self.command[0]}: calls of an earlier load do not end")
 
 
 class RawEcho(Server):
