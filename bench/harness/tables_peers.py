@@ -37,35 +37,38 @@ def rows_of(found, under=""):
 TARGETS = {RAW: (None, None), NGINX: (0.8, None), WASMTIME: (3.3, 0.25), CGI: (None, None)}
 
 
+def figures_beside(name, ours, theirs):
+    """One peer's; `theirs` is None when it was not run."""
+    what = f"echo, 32 connections, beside {name}"
+    if not theirs:
+        rates = [one["rate"] for one in ours]
+        return [Figure("S2", what, "/s", rates, None, "not run: WASMTIME names no binary")]
+    both = Rounds(ours, theirs)
+    rate, cpu = TARGETS[name]
+    rate = rate and ("ratio >=", rate)
+    cpu = cpu and ("ratio <=", cpu)
+    foreign = both.foreign()
+    return [
+        Figure("S2", what, "/s", *both.of("rate"), name, rate, foreign),
+        Figure("S2", f"{what}: server CPU", "us", *both.of("cpu_us"), name, cpu, foreign),
+    ]
+
+
 def peers(bench):
     """S2"""
     names = [OURS, *TARGETS]
     if not wasmtime_program():
         names.remove(WASMTIME)
     found = measure(bench, names, Load(PATH), bench.seconds)
+    figures = []
+    for name in TARGETS:
+        figures += figures_beside(name, found[OURS], found.get(name))
     for name, rounds in found.items():
         errors = sum(one["errors"] for one in rounds)
         if errors:
             raise RuntimeError(f"{name}: {errors} errors")
-    figures = []
-    for name, (rate, cpu) in TARGETS.items():
-        what = f"echo, 32 connections, beside {name}"
-        if name not in found:
-            ours = [one["rate"] for one in found[OURS]]
-            why = "not run: WASMTIME names no binary"
-            figures.append(Figure("S2", what, "/s", ours, None, why))
-            continue
-        both = Rounds(found[OURS], found[name])
-        foreign = both.foreign()
-        rate = rate and ("ratio >=", rate)
-        cpu = cpu and ("ratio <=", cpu)
-        figures += [
-            Figure("S2", what, "/s", *both.of("rate"), name, rate, foreign),
-            Figure("S2", f"{what}: server CPU", "us", *both.of("cpu_us"), name, cpu, foreign),
-        ]
     title = "echo of 100 bytes, 32 connections, all cores"
-    draw = plots.bars("rate")
-    return figures + [Matrix("S2", title, COLUMNS, rows_of(found), draw)]
+    return figures + [Matrix("S2", title, COLUMNS, rows_of(found), plots.bars("rate"))]
 
 
 # --- HTTP -----------------------------------------------------------------------------------------

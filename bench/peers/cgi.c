@@ -33,6 +33,7 @@
 
 struct request {
     size_t received;
+    bool is_too_large;
     uint8_t body[BODY_BYTES_MAX];
 };
 
@@ -163,18 +164,24 @@ static enum MHD_Result on_request(void *data, struct MHD_Connection *connection,
     if (!request) {
         request = malloc(sizeof(*request));
         *context = request;
-        if (request)
-            request->received = 0;
-        return request ? MHD_YES : MHD_NO;
+        if (!request)
+            return MHD_NO;
+        request->received = 0;
+        request->is_too_large = false;
+        return MHD_YES;
     }
     if (*piece_bytes > 0) {
         if (*piece_bytes > BODY_BYTES_MAX - request->received)
-            return answer_error(connection, MHD_HTTP_CONTENT_TOO_LARGE);
-        memcpy(request->body + request->received, piece, *piece_bytes);
-        request->received += *piece_bytes;
+            request->is_too_large = true; /* the library wants all of it before the answer */
+        if (!request->is_too_large) {
+            memcpy(request->body + request->received, piece, *piece_bytes);
+            request->received += *piece_bytes;
+        }
         *piece_bytes = 0;
         return MHD_YES;
     }
+    if (request->is_too_large)
+        return answer_error(connection, MHD_HTTP_CONTENT_TOO_LARGE);
     struct answer *answer = malloc(sizeof(*answer));
     if (!answer)
         return MHD_NO;
