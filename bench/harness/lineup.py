@@ -1,5 +1,6 @@
 """The servers that stand beside each other in a table, by the names that they have there."""
 import contextlib
+import json
 import os
 import tempfile
 
@@ -14,6 +15,7 @@ WASMTIME = "wasmtime serve"
 CGI = "process a request (CGI)"
 
 PATH = "/f/simon/echo"
+CONCURRENCY = 1000  # of a function, by default
 LARGE_BODY_BYTES = 65536
 LARGE_CONNECTION_BYTES = 66 << 10  # as many as the server gives each connection
 
@@ -51,8 +53,18 @@ def _start(name, bench, folder, placement, body_bytes):
     return Cgi(bench.cgi, bench.cgi_echo, **how)
 
 
+def _raise_concurrency(server, connections):
+    """Near its limit a function's calls are refused a little early (sched/lease.h)."""
+    patch = json.dumps({"limits": {"concurrency": 2 * connections}}).encode()
+    with server.client() as client:
+        kind = "Content-Type: application/merge-patch+json\r\n"
+        answer = client.call("PATCH", PATH, patch, kind)
+    if answer.status != 200:
+        raise RuntimeError(f"PATCH {PATH}: {answer.status} {answer.body!r}")
+
+
 @contextlib.contextmanager
-def lineup(bench, names, placement=ALL_CORES, body_bytes=100):
+def lineup(bench, names, placement=ALL_CORES, body_bytes=100, connections=32):
     """{name: server}, each started and found to answer rightly."""
     with contextlib.ExitStack() as stack:
         servers = {}
@@ -60,5 +72,7 @@ def lineup(bench, names, placement=ALL_CORES, body_bytes=100):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="faasm-bench-"))
             server = stack.enter_context(_start(name, bench, folder, placement, body_bytes))
             load.probe(server, PATH, body_bytes)
+            if name == OURS and 2 * connections > CONCURRENCY:
+                _raise_concurrency(server, connections)
             servers[name] = server
         yield servers

@@ -18,7 +18,8 @@ COLUMNS = {
 
 def measure(bench, names, load, seconds):
     """What each server did in each round under the same load, by name."""
-    with lineup(bench, names, body_bytes=load.body_bytes) as servers:
+    shape = {"body_bytes": load.body_bytes, "connections": load.connections}
+    with lineup(bench, names, **shape) as servers:
         memory_mb = {name: load.warm_up(server) / 1e6 for name, server in servers.items()}
 
         def run(name):
