@@ -1,11 +1,12 @@
 /* instance_cost.c - what a fresh instance costs, without HTTP.
  *
- *      bench_instance [ROUNDS [CALLS]]     one JSON object a line: a case in a round
+ *      bench_instance [ROUNDS [CALLS [PAGES...]]]     one JSON object a line: a case in a round
  *
  * A call is everything that the server does for a guest: a sandbox made, instantiated, its entry
  * run, and the slot given back clean.  The guest writes one word into each of N pages, since
- * putting written pages back is what costs.  The last case goes through guest/ as well: a call with
- * its input, its imports and its output.
+ * putting written pages back is what costs.  Then 200 pages with two untouched ones between them,
+ * and calls that write one page, one in a hundred of which follows one that writes a thousand.  The
+ * last case goes through guest/ as well: a call with its input, its imports and its output.
  *
  * Beside each stands the same memory in plain C: a fresh mapping of the same size, N pages of it
  * written, and unmapped.  That is the cheapest way to memory that nobody else has seen which does
@@ -30,17 +31,24 @@
 #define CALLS_DEFAULT 5000
 #define WARM_UP_SHARE 10 /* of the calls come before, uncounted */
 #define INPUT_BYTES 100
+#define LARGE_EACH 100 /* calls of the case "beside large": one large one */
+#define LARGE_PAGES 1000
+#define PAGES_MAX 1024 /* 4 MiB */
+#define CASES_MAX 16
 #define PAGE_BYTES 4096
-#define MEMORY_BYTES (32 * 65536)
+#define MEMORY_BYTES (80 * 65536)
 
-/* A data segment, as every compiled program has one; then one word into each of N pages. */
+/* A data segment, as every compiled program has one; then one word into each of `pages` pages, of
+ * which `step` - 1 are left out between two. */
 #define WRITER                                                                                     \
-    "(module (memory (export \"memory\") 32) (data (i32.const 1024) \"initialised\")\n"            \
-    "  (func (export \"_start\") (local $page i32)\n"                                              \
+    "(module (memory (export \"memory\") 80) (data (i32.const 1024) \"initialised\")\n"            \
+    "  (func (export \"run\") (param $pages i32) (param $step i32) (local $at i32)\n"              \
     "    (block $done (loop $next\n"                                                               \
-    "      (br_if $done (i32.ge_u (local.get $page) (i32.const %d)))\n"                            \
-    "      (i32.store (i32.mul (local.get $page) (i32.const 4096)) (i32.const 1))\n"               \
-    "      (local.set $page (i32.add (local.get $page) (i32.const 1)))\n"                          \
+    "      (br_if $done (i32.eqz (local.get $pages)))\n"                                           \
+    "      (i32.store (local.get $at) (i32.const 1))\n"                                            \
+    "      (local.set $at (i32.add (local.get $at)\n"                                              \
+    "        (i32.mul (local.get $step) (i32.const 4096))))\n"                                     \
+    "      (local.set $pages (i32.sub (local.get $pages) (i32.const 1)))\n"                        \
     "      (br $next)))))"
 
 #define ECHO                                                                                       \
@@ -58,6 +66,7 @@ struct bench {
     struct fm_version version; /* of the echo, like the next */
     struct fm_call *call;
     int pages; /* that the guest writes */
+    int step;  /* from one to the next */
 };
 
 static void check(bool good, const char *what, const struct fm_error *error)
@@ -88,12 +97,13 @@ static void finish(struct fm_sandbox *sandbox)
 
 static void run_sandbox(struct bench *bench)
 {
+    const int32_t arguments[] = {bench->pages, bench->step};
     const struct fm_sandbox_config config = {.memory_bytes_max = 64 * FM_MIB, .on_tick = go_on};
     struct fm_sandbox *sandbox = NULL;
     check(fm_sandbox_new(bench->module, &config, &sandbox) == 0, "no sandbox", NULL);
     fm_sandbox_instantiate(sandbox);
     finish(sandbox);
-    check(fm_sandbox_call(sandbox, "_start", NULL, 0) == 0, "no entry", NULL);
+    check(fm_sandbox_call(sandbox, "run", arguments, 2) == 0, "no entry", NULL);
     finish(sandbox);
     fm_sandbox_free(sandbox);
 }
@@ -124,7 +134,7 @@ static void run_mapping(struct bench *bench)
     check(memory != MAP_FAILED, "no memory", NULL);
     (void)madvise(memory, MEMORY_BYTES, MADV_NOHUGEPAGE); /* a kernel without huge pages refuses */
     for (int i = 0; i < bench->pages; i++)
-        ((volatile uint8_t *)memory)[i * PAGE_BYTES] = 1;
+        ((volatile uint8_t *)memory)[i * bench->step * PAGE_BYTES] = 1;
     (void)munmap(memory, MEMORY_BYTES);
 }
 
@@ -138,6 +148,13 @@ static double us_each(void (*run)(struct bench *bench), struct bench *bench, lon
     return (double)(fm_clock_monotonic_ns() - before_ns) / (double)calls / 1000;
 }
 
+static void print(const char *name, const struct bench *bench, double us, double mapping_us)
+{
+    (void)printf("{\"case\": \"%s\", \"pages\": %d, \"us\": %.3f, \"mapping_us\": %.3f}\n", name,
+                 bench->pages, us, mapping_us);
+    (void)fflush(stdout);
+}
+
 static void measure(const char *name, void (*run)(struct bench *bench), struct bench *bench,
                     long round, long calls)
 {
@@ -147,9 +164,22 @@ static void measure(const char *name, void (*run)(struct bench *bench), struct b
         bool mapping = ((i + round) & 1) != 0;
         us[mapping] = us_each(mapping ? run_mapping : run, bench, calls);
     }
-    (void)printf("{\"case\": \"%s\", \"pages\": %d, \"us\": %.3f, \"mapping_us\": %.3f}\n", name,
-                 bench->pages, us[0], us[1]);
-    (void)fflush(stdout);
+    print(name, bench, us[0], us[1]);
+}
+
+/* What a call costs that comes after others of its function which wrote much more. */
+static void measure_beside_large(struct bench *small, struct bench *large, long calls)
+{
+    uint64_t passed_ns = 0;
+    for (long i = 0; i < calls; i++) {
+        if (i % LARGE_EACH == 0)
+            run_sandbox(large);
+        uint64_t before_ns = fm_clock_monotonic_ns();
+        run_sandbox(small);
+        passed_ns += fm_clock_monotonic_ns() - before_ns;
+    }
+    print("beside large", small, (double)passed_ns / (double)calls / 1000,
+          us_each(run_mapping, small, calls));
 }
 
 /* --- set-up
@@ -181,40 +211,65 @@ static struct fm_engine *make_engine(void)
     return engine;
 }
 
+/* A module for each kind of calls, as they are different functions. */
+static void run_all(struct fm_module *modules[3], struct bench *echo, const int *pages,
+                    size_t count, long rounds, long calls)
+{
+    struct bench scattered = {.module = modules[1], .pages = 200, .step = 3};
+    struct bench small = {.module = modules[2], .pages = 1, .step = 1};
+    struct bench large = {.module = modules[2], .pages = LARGE_PAGES, .step = 1};
+    for (long round = 0; round < rounds; round++) {
+        for (size_t i = 0; i < count; i++) {
+            struct bench bench = {.module = modules[0], .pages = pages[i], .step = 1};
+            measure("instance", run_sandbox, &bench, round, calls);
+        }
+        measure("scattered", run_sandbox, &scattered, round, calls);
+        measure_beside_large(&small, &large, calls);
+        measure("echo", run_guest, echo, round, calls);
+    }
+}
+
+static int usage(void)
+{
+    (void)fprintf(stderr,
+                  "usage: bench_instance [ROUNDS [CALLS [PAGES...]]]     PAGES: written, 0 to %d\n",
+                  PAGES_MAX);
+    return 64;
+}
+
 int main(int argc, char **argv)
 {
-    static const int pages[] = {0, 16, 200};
+    int pages[CASES_MAX] = {0, 16, 200};
+    size_t count = 3;
     long rounds = argc > 1 ? strtol(argv[1], NULL, 10) : ROUNDS_DEFAULT;
     long calls = argc > 2 ? strtol(argv[2], NULL, 10) : CALLS_DEFAULT;
-    if (argc > 3 || rounds < 1 || calls < WARM_UP_SHARE) {
-        (void)fprintf(stderr, "usage: bench_instance [ROUNDS [CALLS]]\n");
-        return 64;
+    if (argc > 3 + CASES_MAX || rounds < 1 || calls < WARM_UP_SHARE)
+        return usage();
+    for (int i = 3; i < argc; i++) {
+        count = (size_t)i - 2;
+        pages[i - 3] = (int)strtol(argv[i], NULL, 10);
+        if (pages[i - 3] < 0 || pages[i - 3] > PAGES_MAX)
+            return usage();
     }
     struct fm_engine *engine = make_engine();
-    struct bench writers[FM_ARRAY_LENGTH(pages)];
-    for (size_t i = 0; i < FM_ARRAY_LENGTH(pages); i++) {
-        char text[1024];
-        (void)snprintf(text, sizeof(text), WRITER, pages[i]);
-        writers[i] = (struct bench){.module = compile(engine, text), .pages = pages[i]};
-    }
+    struct fm_module *writers[3];
+    for (size_t i = 0; i < FM_ARRAY_LENGTH(writers); i++)
+        writers[i] = compile(engine, WRITER);
     struct bench echo = {
         .module = compile(engine, ECHO),
         .version = {.user = "bench", .function = "echo", .id = "1", .facts = {.abi = FM_ABI_FAASM}},
         .pages = 1,
+        .step = 1,
     };
     fm_limits_defaults(&echo.version.limits);
     check(fm_call_new(&echo.version, &echo.call) == 0, "no call", NULL);
 
-    for (long round = 0; round < rounds; round++) {
-        for (size_t i = 0; i < FM_ARRAY_LENGTH(pages); i++)
-            measure("instance", run_sandbox, &writers[i], round, calls);
-        measure("echo", run_guest, &echo, round, calls);
-    }
+    run_all(writers, &echo, pages, count, rounds, calls);
 
     fm_call_free(echo.call);
     fm_module_free(echo.module);
-    for (size_t i = 0; i < FM_ARRAY_LENGTH(pages); i++)
-        fm_module_free(writers[i].module);
+    for (size_t i = 0; i < FM_ARRAY_LENGTH(writers); i++)
+        fm_module_free(writers[i]);
     fm_engine_free(engine);
     return 0;
 }
