@@ -336,6 +336,7 @@ void fm_config_derive(struct fm_config *config)
     if (workers_auto) /* each needs one */
         config->workers = fm_min_u64(config->workers, config->slots);
     derive(&config->keep_resident_bytes, engine.keep_resident_bytes);
+    derive(&config->keep_total_bytes, engine.keep_total_bytes);
     derive(&config->warm_slots, fm_min_u64(engine.warm_slots, config->slots));
     derive(&config->page_scanning, engine.page_scanning);
     derive(&config->modules_bytes, fm_max_u64(memory / 8, 64 * FM_MIB));

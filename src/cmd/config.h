@@ -26,10 +26,14 @@
       "ceiling of a function's limit memory_bytes")                                                \
     X(guest_stack_bytes, BYTES, FM_MIB, 64 * FM_KIB, 64 * FM_MIB, "call stack of a function")      \
     X(keep_resident_bytes, BYTES, FM_CONFIG_AUTO, 0, 64 * FM_MIB,                                  \
-      "memory that a slot keeps for its next call when it was written; by default 1MiB where "     \
-      "the kernel can list written pages, else 256KiB")                                            \
+      "the most memory that a slot keeps for its next call when it was written; by default 4MiB "  \
+      "where the kernel can list written pages (how much, follows from what the function's calls " \
+      "write), else 256KiB")                                                                       \
+    X(keep_total_bytes, BYTES, FM_CONFIG_AUTO, 0, 1024 * FM_GIB,                                   \
+      "what all free slots keep together, where the kernel can list written pages; by default "    \
+      "1/64 of memory")                                                                            \
     X(warm_slots, NONE, FM_CONFIG_AUTO, 0, 10000,                                                  \
-      "free slots that keep their function's pages; by default what fits in 1/64 of memory")       \
+      "free slots that keep their function's pages mapped; by default 256")                        \
     X(page_scanning, BOOL, FM_CONFIG_AUTO, 0, 1,                                                   \
       "find written pages by asking the kernel (Linux 6.7); off by itself while there is swap")    \
     X(module_bytes, BYTES, 64 * FM_MIB, 1, FM_GIB,                                                 \

@@ -206,6 +206,8 @@ static int put_process(struct fm_server *server, struct fm_buffer *text, const s
         {"faasm_tree_loads", "counter", "Folders of users read from disk.", (double)trees.scans},
         {"faasm_page_scanning", "gauge", "1 while slots are cleaned by page scanning.",
          fm_engine_page_scanning(server->engine) ? 1 : 0},
+        {"faasm_kept_bytes", "gauge", "Memory that free slots keep for their next calls.",
+         (double)fm_engine_kept_bytes(server->engine)},
         {"faasm_ticks", "counter", "Ticks of the preemption clock.",
          (double)fm_ticker_ticks(server->ticker)},
         {"faasm_workers", "gauge", "Threads that run calls.", (double)server->workers_count},

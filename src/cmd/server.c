@@ -56,6 +56,7 @@ static int make_engine(struct fm_server *server, struct fm_error *error)
     engine.memory_bytes_max = config->memory_bytes_max;
     engine.stack_bytes = config->guest_stack_bytes;
     engine.keep_resident_bytes = config->keep_resident_bytes;
+    engine.keep_total_bytes = config->keep_total_bytes;
     engine.warm_slots = config->warm_slots;
     engine.page_scanning = engine.page_scanning && config->page_scanning;
     int failed = fm_engine_new(&engine, &server->engine, error);

@@ -33,6 +33,11 @@ int fm_engine_error(struct fm_error *error, int code, const char *what, wasmtime
     return result;
 }
 
+static uint32_t pages_of(uint64_t bytes)
+{
+    return (uint32_t)fm_min_u64(bytes / 4096, UINT32_MAX);
+}
+
 int fm_engine_new(const struct fm_engine_config *config, struct fm_engine **ret_engine,
                   struct fm_error *error)
 {
@@ -48,7 +53,12 @@ int fm_engine_new(const struct fm_engine_config *config, struct fm_engine **ret_
         return fm_error_set(error, FM_ERR_BAD_REQUEST, "cannot create the engine: %s", text);
     }
     engine->linker = wasmtime_linker_new(engine->wasm);
-    fm_scan_init(engine);
+    if (config->pooled &&
+        fm_keep_pool_new(config->slots, pages_of(config->keep_resident_bytes),
+                         pages_of(config->keep_total_bytes), &engine->keep_pool) != 0) {
+        fm_engine_free(engine);
+        return fm_error_set(error, FM_ERR_NOMEM, "out of memory");
+    }
     *ret_engine = engine;
     return 0;
 }
@@ -63,8 +73,14 @@ struct fm_engine *fm_engine_free(struct fm_engine *engine)
         wasmtime_linker_delete(engine->linker);
     if (engine->wasm)
         wasm_engine_delete(engine->wasm);
+    fm_keep_pool_free(engine->keep_pool);
     free(engine);
     return NULL;
+}
+
+uint64_t fm_engine_kept_bytes(const struct fm_engine *engine)
+{
+    return engine->keep_pool ? fm_keep_pages(engine->keep_pool) * 4096 : 0;
 }
 
 void fm_engine_tick(struct fm_engine *engine)

@@ -9,11 +9,10 @@
 
 struct fm_engine; /* opaque */
 
-/* Slots that a thread may have given back and that are not cleared yet.  They are cleared in
- * batches (settings.c), and while one thread is about it another finds none of them: so that a
- * sandbox which must be there always is, a pool has as many more, for each thread that runs guests.
- */
-#define FM_ENGINE_SLOTS_CLEARING 48
+/* Slots that a thread may be clearing, which another one that looks for a free slot does not find:
+ * so that a sandbox which must be there always is, a pool has as many more, for each thread that
+ * runs guests. */
+#define FM_ENGINE_SLOTS_CLEARING 3
 
 struct fm_engine_config {
     bool pooled;               /* slots prepared in advance (server), or made on demand (tools) */
@@ -21,6 +20,7 @@ struct fm_engine_config {
     uint64_t memory_bytes_max; /* ceiling of a guest's linear memory */
     uint64_t stack_bytes;      /* a guest's call stack */
     uint64_t keep_resident_bytes; /* of a slot's memory, kept for the next call when dirtied */
+    uint64_t keep_total_bytes;    /* all free slots together; only with page scanning */
     uint64_t warm_slots;          /* free slots that keep their module's pages */
     bool page_scanning;           /* find dirtied pages by asking the kernel, where it can tell */
     bool compile_parallel;        /* compile on all cores */
@@ -62,6 +62,9 @@ void fm_engine_thread_init(void);
 /* Gives the memory of one free call stack back to the kernel: of that which was free for longest
  * (stacks.c).  A thread reaches the stacks that it uses itself. */
 void fm_engine_stack_trim(struct fm_engine *engine);
+
+/* Memory that free slots keep for their next calls, about; 0 without page scanning. */
+uint64_t fm_engine_kept_bytes(const struct fm_engine *engine);
 
 /* A text that changes whenever a compiled module of another build could differ. */
 const char *fm_engine_build_id(void);

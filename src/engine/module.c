@@ -11,8 +11,11 @@
 static struct fm_module *module_new(struct fm_engine *engine)
 {
     struct fm_module *module = calloc(1, sizeof(*module));
-    if (module)
-        module->engine = engine;
+    if (!module)
+        return NULL;
+    module->engine = engine;
+    if (engine->keep_pool)
+        fm_keep_init(&module->keep, engine->keep_pool);
     return module;
 }
 

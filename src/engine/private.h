@@ -1,9 +1,8 @@
 /* private.h - what the files of engine/ share among themselves. */
 #pragma once
 
-#include <stdatomic.h>
-
 #include "engine/engine.h"
+#include "engine/keep.h"
 #include "engine/lines.h"
 #include "engine/module.h"
 #include "engine/wt.h"
@@ -13,7 +12,7 @@ struct fm_engine {
     wasmtime_linker_t *linker;    /* every import of every table */
     wasmtime_linker_t *streaming; /* the same, for sandboxes that stream; NULL: no other */
     struct fm_engine_config config;
-    atomic_bool scanning; /* page scanning is built in and on (scan.c) */
+    struct fm_keep_pool *keep_pool; /* what free slots keep; NULL: not pooled */
 };
 
 /* A function that fm_sandbox_call() can call, found once so that a call need not search by name or
@@ -36,6 +35,7 @@ struct fm_module {
     struct fm_entry entries[FM_ENTRIES_MAX];
     size_t entries_count;
     struct fm_lines lines; /* its source lines, where there are any */
+    struct fm_keep keep;   /* how much its calls write */
 };
 
 /* settings.c: the one place where code generation is configured, for the compile process and the
@@ -58,5 +58,7 @@ bool fm_entry_type_fits(const wasm_functype_t *type, size_t *ret_parameters, siz
 /* Takes the engine's error: its first line becomes the text.  Returns `code`. */
 int fm_engine_error(struct fm_error *error, int code, const char *what, wasmtime_error_t *cause);
 
-/* scan.c: after the pool was made; finds out whether scanning is on. */
-void fm_scan_init(struct fm_engine *engine);
+/* scan.c: between these two this thread gives back the slot at `base`, after a call of the module;
+ * NULL: not known where. */
+void fm_scan_begin(struct fm_module *module, const uint8_t *base);
+void fm_scan_end(void);

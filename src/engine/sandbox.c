@@ -65,7 +65,9 @@ struct fm_sandbox *fm_sandbox_free(struct fm_sandbox *sandbox)
     if (sandbox->future)
         wasmtime_call_future_delete(sandbox->future); /* unwinds the guest */
     fm_trap_clear(sandbox);
+    fm_scan_begin(sandbox->module, sandbox->memory_base);
     wasmtime_store_delete(sandbox->store);
+    fm_scan_end();
     free(sandbox);
     return NULL;
 }
@@ -148,6 +150,8 @@ static void on_instantiated(struct fm_sandbox *sandbox)
     if (item.kind == WASMTIME_EXTERN_MEMORY) {
         sandbox->memory = item.of.memory;
         sandbox->memory_base = wasmtime_memory_data(sandbox->context, &sandbox->memory);
+        if (sandbox->module->engine->keep_pool)
+            fm_keep_taken(sandbox->module->engine->keep_pool, (uintptr_t)sandbox->memory_base);
     }
     wasmtime_extern_delete(&item);
 }

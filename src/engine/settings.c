@@ -20,7 +20,9 @@
 #define RESERVATION_BYTES (4 * FM_GIB)
 #define HOST_STACK_BYTES (256 * FM_KIB) /* of a fiber, for host functions on top of the guest */
 #define SLOTS_MAX 10000
-#define CLEARING_BATCH 16 /* regions; a slot has at least one */
+#define CLEARING_BATCH                                                                             \
+    1 /* regions; with more, slots take turns, and each call finds cold memory                     \
+       */
 #define TABLES_PER_MODULE_MAX 4
 #define MAPPINGS_PER_SLOT 6           /* stack and its guard, image, zeros, rest, guard */
 #define MAPPINGS_RESERVED 4096        /* for the rest of the process */
@@ -29,8 +31,6 @@
 #define RESIDENT_SHARE 64             /* of the memory there is may stay in free slots */
 #define WARM_SLOTS_MAX 256
 
-/* A thread's queue and what its last sandbox adds to it are cleared together, each less than a
- * batch; meanwhile the queue may fill again. */
 _Static_assert(3 * CLEARING_BATCH <= FM_ENGINE_SLOTS_CLEARING, "a pool has room for them");
 
 uint32_t fm_engine_slots_ceiling(void)
@@ -53,9 +53,10 @@ void fm_engine_config_init(struct fm_engine_config *config, bool pooled)
 {
     uint64_t memory = fm_cgroup_memory_bytes("");
     bool scanning = fm_wt_pagemap_scan_available();
-    /* Scanning only touches what was dirtied, so more may stay; without it every reset rewrites
-     * all of it. */
-    uint64_t keep = scanning ? FM_MIB : 256 * FM_KIB;
+    /* With scanning it is a ceiling, and keep.c decides; without it every reset rewrites all of it,
+     * and nobody counts what all slots keep. */
+    uint64_t keep = scanning ? 4 * FM_MIB : 256 * FM_KIB;
+    uint64_t kept_slots = scanning ? WARM_SLOTS_MAX : memory / RESIDENT_SHARE / keep + 1;
 
     *config = (struct fm_engine_config){
         .pooled = pooled,
@@ -63,7 +64,8 @@ void fm_engine_config_init(struct fm_engine_config *config, bool pooled)
         .memory_bytes_max = FM_GIB,
         .stack_bytes = FM_MIB,
         .keep_resident_bytes = keep,
-        .warm_slots = fm_min_u64(WARM_SLOTS_MAX, memory / RESIDENT_SHARE / keep + 1),
+        .keep_total_bytes = memory / RESIDENT_SHARE,
+        .warm_slots = fm_min_u64(WARM_SLOTS_MAX, kept_slots),
         .page_scanning = scanning,
         .compile_parallel = true,
     };

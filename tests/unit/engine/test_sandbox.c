@@ -285,6 +285,38 @@ static void a_fresh_instance_sees_nothing_of_the_last(void **state)
     fm_module_free(module);
 }
 
+/* Writes one word into every third page, or the sum of them all. */
+static const char scatterer[] =
+    "(module (memory (export \"memory\") 16)"
+    " (data (i32.const 12288) \"\\07\")"
+    " (func (export \"run\") (local $at i32)"
+    "  (loop $l"
+    "   (i32.store (local.get $at) (i32.const 1000))"
+    "   (br_if $l (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 12288)))"
+    "    (i32.const 1048576)))))"
+    " (func (export \"sum\") (result i32) (local $at i32) (local $sum i32)"
+    "  (loop $l"
+    "   (local.set $sum (i32.add (local.get $sum) (i32.load (local.get $at))))"
+    "   (br_if $l (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 4096)))"
+    "    (i32.const 1048576))))"
+    "  (local.get $sum)))";
+
+/* More regions than the engine takes at once, and more pages than any call before. */
+static void scattered_pages_are_cleaned_too(void **state)
+{
+    (void)state;
+    struct fm_module *module = fixture_module(engine, scatterer);
+    for (int round = 0; round < 200; round++) {
+        struct fm_sandbox *sandbox = fixture_sandbox(module, NULL, NULL);
+        assert_int_equal(fixture_call(sandbox, "sum").error, 0);
+        assert_int_equal(fm_sandbox_result(sandbox), 7);
+        if (round % 5 != 0)
+            assert_int_equal(fixture_call(sandbox, "run").error, 0);
+        fm_sandbox_free(sandbox);
+    }
+    fm_module_free(module);
+}
+
 /* A swap area for this test alone.  False: not allowed here. */
 static bool swap_on(const char *path)
 {
@@ -580,6 +612,7 @@ int main(void)
         cmocka_unit_test(missing_imports_trap_with_their_name_when_stubbed),
         cmocka_unit_test(spans_end_with_the_memory),
         cmocka_unit_test(a_fresh_instance_sees_nothing_of_the_last),
+        cmocka_unit_test(scattered_pages_are_cleaned_too),
         cmocka_unit_test(absent_pages_are_cleaned_too),
         cmocka_unit_test(page_scanning_can_be_switched),
         cmocka_unit_test(slots_run_out_with_busy),
