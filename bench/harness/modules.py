@@ -2,6 +2,8 @@
 import pathlib
 import shutil
 import subprocess
+import sys
+import tempfile
 
 BENCH = pathlib.Path(__file__).resolve().parent.parent
 SAMPLES = BENCH.parent / "build" / "samples"
@@ -39,3 +41,18 @@ def unprepared_sample(name):
     root = BENCH.parent
     command += [f"func/function_{name}.c"]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=root).stdout
+
+
+def program(name):
+    """The bytes of a program of tests/programs, compiled for WebAssembly; kept in the tests' cache."""
+    root = BENCH.parent
+    sys.path.append(str(root / "tests/e2e"))
+    import programs  # not before: it is for those who need other people's sources
+
+    recipe, = [recipe for recipe in programs.recipes() if recipe.name == name]
+    with tempfile.TemporaryDirectory(prefix="faasm-bench-") as toolchain:
+        subprocess.run([root / "sdk/c/install", toolchain], check=True)
+        try:
+            return programs.Built(recipe, pathlib.Path(toolchain)).wasm.read_bytes()
+        except programs.Missing as reason:
+            raise RuntimeError(f"{name}: {reason}") from None

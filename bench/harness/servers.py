@@ -203,10 +203,12 @@ class Server:
 class Faasm(Server):
     """`faasm serve`.  The process that serves is a child of the one that was started."""
 
-    def __init__(self, program, data, samples=None, workers=0, **how):
+    def __init__(self, program, data, samples=None, workers=0, settings=(), **how):
         command = [program, "serve", "--listen", "127.0.0.1:0", "--data", data]
         command += ["--samples", samples] if samples else []
         command += ["--workers", str(workers)] if workers else []
+        for setting in settings:
+            command += ["--set", setting]
         super().__init__(command, **how)
 
     @property

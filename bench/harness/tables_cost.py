@@ -1,9 +1,7 @@
-"""S5, S6, S12, S14, S16: what instances, cold functions, starting, idling and snapshots cost."""
+"""S5, S12, S14, S16: what instances, starting, idling and snapshots cost."""
 import contextlib
 import json
 import os
-import pathlib
-import random
 import signal
 import subprocess
 import tempfile
@@ -33,13 +31,6 @@ def folder_of_functions(bench, count):
         yield data
 
 
-def read_all(folder):
-    """Brings every file below into the page cache."""
-    for path in pathlib.Path(folder).rglob("*"):
-        if path.is_file():
-            path.read_bytes()
-
-
 # --- S5 -------------------------------------------------------------------------------------------
 
 
@@ -66,57 +57,6 @@ def instances(bench):
     return [
         Figure("S5", names[key][0], "us", *cases[key], "fresh mapping", names[key][1], foreign)
         for key in names
-    ]
-
-
-# --- S6 -------------------------------------------------------------------------------------------
-
-
-def time_call(client, data, cold):
-    before = time.perf_counter_ns()
-    answer = client.ask(data)
-    took = (time.perf_counter_ns() - before) / 1000
-    if answer.status != 200 or answer.body != b"ping":
-        raise RuntimeError(f"no echo: {answer.status} {answer.body!r}")
-    if cold is not None and answer.header("X-Faasm-Cold") != cold:
-        raise RuntimeError(f"X-Faasm-Cold is {answer.header('X-Faasm-Cold')}, not {cold}")
-    return took
-
-
-def cold_round(bench, data, count, raw_client):
-    """The first and the second call of every function of a server that has just started."""
-    cold, warm, raw = [], [], []
-    order = random.sample(range(count), count)
-    read_all(data)
-    with Faasm(bench.program, data) as server:
-        server.wait_ready()
-        with server.client() as client:
-            client.call("GET", "/healthz")
-            for number in order:
-                call = request("POST", f"/f/bench/{number}", b"ping")
-                cold.append(time_call(client, call, "1"))
-                warm.append(time_call(client, call, "0"))
-                raw.append(time_call(raw_client, call, None))
-    return cold, warm, raw
-
-
-def cold_calls(bench):
-    """S6"""
-    count = 20 if bench.quick else 200
-    rounds = []
-    with folder_of_functions(bench, count) as data, RawEcho(bench.rawecho) as raw:
-        with raw.client() as raw_client:
-            for _ in range(bench.rounds):
-                rounds.append(cold_round(bench, data, count, raw_client))
-
-    def of(which, percent):
-        return [percentile(found[which], percent) for found in rounds]
-
-    name = f"first call of a function on disk ({count} functions)"
-    return [
-        Figure("S6", f"{name}: p50", "us", of(0, 50), of(1, 50), "second call", ("<=", 500)),
-        Figure("S6", f"{name}: p99", "us", of(0, 99), of(1, 99), "second call"),
-        Figure("S6", "second call, by the same client: p50", "us", of(1, 50), of(2, 50), RAW),
     ]
 
 
