@@ -4,9 +4,9 @@
  * threads that load the same code both do the work and one result wins, which is rarer and simpler
  * than making one wait for the other.
  *
- * Eviction is a request, not an act: the mutex's holder picks the least recently used modules
- * beyond the budget and asks the workers, who know whether they are running them.  A module that is
- * asked for again meanwhile just stays. */
+ * Eviction is a request, not an act: the mutex's holder picks modules beyond the budget and asks
+ * the workers, who know whether they are running them.  A module that is asked for again meanwhile
+ * just stays. */
 #include "sched/modules.h"
 
 #include <pthread.h>
@@ -22,8 +22,7 @@
 struct fm_modules {
     struct fm_modules_config config;
     pthread_mutex_t mutex;
-    struct fm_list loaded; /* struct fm_code.link */
-    uint64_t bytes;
+    struct fm_eviction loaded; /* struct fm_code.resident */
     struct fm_modules_counts counts;
 };
 
@@ -33,7 +32,7 @@ int fm_modules_new(const struct fm_modules_config *config, struct fm_modules **r
     if (!modules)
         return FM_ERR_NOMEM;
     modules->config = *config;
-    fm_list_init(&modules->loaded);
+    fm_eviction_init(&modules->loaded, config->bytes_max);
     if (pthread_mutex_init(&modules->mutex, NULL) != 0) {
         free(modules);
         return FM_ERR_NOMEM;
@@ -46,7 +45,7 @@ struct fm_modules *fm_modules_free(struct fm_modules *modules)
 {
     if (!modules)
         return NULL;
-    FM_ASSERT(fm_list_empty(&modules->loaded));
+    FM_ASSERT(modules->counts.loaded == 0);
     (void)pthread_mutex_destroy(&modules->mutex); /* not held */
     free(modules);
     return NULL;
@@ -76,7 +75,7 @@ int fm_code_new(struct fm_modules *modules, struct fm_version *version, struct f
     code->version = version;
     code->holders = 1;
     code->modules = modules;
-    fm_list_init(&code->link);
+    fm_evictable_init(&code->resident);
     fm_quota_init(&code->concurrency, version->limits.concurrency, modules->config.workers);
     *ret_code = code;
     return 0;
@@ -140,42 +139,23 @@ void fm_modules_put(struct fm_modules *modules, struct fm_code *code)
     if (--code->users == 0) {
         unloaded = code->module;
         code->module = NULL;
-        fm_list_remove(&code->link);
-        modules->bytes -= fm_module_image_bytes(unloaded);
+        fm_eviction_remove(&modules->loaded, &code->resident);
         modules->counts.loaded--;
     }
     unlock(modules);
     fm_module_free(unloaded);
 }
 
-static uint64_t used_ns(const struct fm_code *code)
-{
-    return atomic_load_explicit(&code->used_ns, memory_order_relaxed);
-}
-
-/* Under the mutex.  Puts the least recently used codes whose going would meet the budget into
- * `victims`, each held once, and returns how many. */
-static size_t pick_victims(struct fm_modules *modules, const struct fm_code *keep,
-                           struct fm_code *victims[EVICTIONS_MAX])
+/* Under the mutex.  Puts the codes whose going would meet the budget into `victims`, each held
+ * once, and returns how many. */
+static size_t pick_victims(struct fm_modules *modules, struct fm_code *victims[EVICTIONS_MAX])
 {
     size_t count = 0;
-    uint64_t bytes = modules->bytes;
-    while (bytes > modules->config.bytes_max && count < EVICTIONS_MAX) {
-        struct fm_code *oldest = NULL;
-        FM_LIST_FOREACH(&modules->loaded, link)
-        {
-            struct fm_code *code = FM_LIST_ENTRY(link, struct fm_code, link);
-            bool picked = false;
-            for (size_t i = 0; i < count; i++)
-                picked |= victims[i] == code;
-            if (code != keep && !picked && (!oldest || used_ns(code) < used_ns(oldest)))
-                oldest = code;
-        }
-        if (!oldest)
-            break;
-        oldest->holders++;
-        bytes -= fm_min_u64(bytes, fm_module_image_bytes(oldest->module));
-        victims[count++] = oldest;
+    struct fm_evictable *next;
+    while (count < EVICTIONS_MAX && (next = fm_eviction_next(&modules->loaded))) {
+        struct fm_code *code = FM_CONTAINER_OF(next, struct fm_code, resident);
+        code->holders++;
+        victims[count++] = code;
     }
     modules->counts.evictions += count;
     return count;
@@ -193,12 +173,11 @@ static struct fm_module *publish(struct fm_modules *modules, struct fm_code *cod
         surplus = module;
     } else {
         code->module = module;
-        fm_list_push_back(&modules->loaded, &code->link);
-        modules->bytes += fm_module_image_bytes(module);
+        fm_eviction_add(&modules->loaded, &code->resident, fm_module_image_bytes(module));
         modules->counts.loaded++;
         modules->counts.loads++;
         if (modules->config.evict)
-            victims_count = pick_victims(modules, code, victims);
+            victims_count = pick_victims(modules, victims);
     }
     code->users++;
     module = code->module;
@@ -297,6 +276,6 @@ void fm_modules_counts(struct fm_modules *modules, struct fm_modules_counts *ret
 {
     lock(modules);
     *ret_counts = modules->counts;
-    ret_counts->bytes = modules->bytes;
+    ret_counts->bytes = modules->loaded.bytes;
     unlock(modules);
 }

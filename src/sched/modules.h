@@ -4,18 +4,16 @@
  * long as anyone holds it.  Its module (machine code in memory) is loaded by the first worker that
  * needs it, shared by all that do, and unloaded when the last of them puts it back.
  *
- * When loaded modules exceed the budget, the least recently used ones are given up: every worker is
- * told, and puts the module back unless it is running it.  One mutex guards it all; it is taken
+ * When loaded modules exceed the budget, some are given up (eviction.h): every worker is told, and
+ * puts the module back unless it is running it.  One mutex guards it all; it is taken
  * when a worker gets or puts a module, never for a call of one that the worker already has. */
 #pragma once
 
-#include <stdatomic.h>
-
 #include "base/error.h"
-#include "base/list.h"
 #include "call/function.h"
 #include "loop/mailbox.h"
 #include "loop/pool.h"
+#include "sched/eviction.h"
 #include "sched/lease.h"
 
 struct fm_engine;
@@ -26,13 +24,12 @@ struct fm_modules; /* opaque */
 struct fm_code {
     struct fm_version *version; /* never changes */
     struct fm_quota concurrency;
-    atomic_uint_least64_t used_ns; /* last use, to about a second */
+    struct fm_evictable resident; /* while its module is loaded */
 
     /* Under the mutex of fm_modules. */
     unsigned holders;         /* who keep the code */
     unsigned users;           /* who have the module */
     struct fm_module *module; /* NULL: not loaded */
-    struct fm_list link;      /* in fm_modules.loaded */
 
     struct fm_job drop; /* after the last hold: removes its files */
     struct fm_modules *modules;

@@ -82,13 +82,10 @@ static void retire(struct fm_slot *slot)
     free_slot_if_unused(slot);
 }
 
-void fm_slot_call_begin(struct fm_slot *slot, uint64_t now_ns)
+void fm_slot_call_begin(struct fm_slot *slot)
 {
     slot->calls++;
-    if (now_ns - slot->used_ns < FM_NS_PER_S)
-        return;
-    slot->used_ns = now_ns;
-    atomic_store_explicit(&slot->code->used_ns, now_ns, memory_order_relaxed);
+    fm_evictable_use(&slot->code->resident);
 }
 
 void fm_slot_call_end(struct fm_slot *slot)

@@ -24,7 +24,6 @@ struct fm_slot {
     bool starts_calls; /* its module imports call_start: its calls stay on this worker */
     struct fm_recent_function *recent; /* NULL: no call of it was remembered yet */
     uint32_t calls;                    /* made and not yet freed */
-    uint64_t used_ns;                  /* when the code's used_ns was last written */
     bool retired; /* not the current version any more; goes with its last call */
     bool loading;
     struct fm_load load;
@@ -74,5 +73,5 @@ void fm_registry_evict(struct fm_registry *registry, const struct fm_code *code)
 /* Starts loading the slot's module; on_loaded follows.  FM_ERR_BUSY. */
 FM_MUST_CHECK int fm_slot_load(struct fm_slot *slot);
 
-void fm_slot_call_begin(struct fm_slot *slot, uint64_t now_ns);
+void fm_slot_call_begin(struct fm_slot *slot);
 void fm_slot_call_end(struct fm_slot *slot); /* may free the slot */

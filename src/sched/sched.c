@@ -112,7 +112,7 @@ int fm_sched_call_new(struct fm_sched *sched, struct fm_function *function,
     task->sandbox = false;
     task->announce = false;
     atomic_store_explicit(&task->cancel_error, 0, memory_order_relaxed);
-    fm_slot_call_begin(slot, fm_loop_now_ns(sched->config.loop));
+    fm_slot_call_begin(slot);
 
     struct fm_call *call = task->call;
     call->task = task;
