@@ -60,23 +60,69 @@ static int digest_code(int version_fd, uint8_t ret_digest[FM_DIGEST_BYTES], stru
     return failed;
 }
 
+/* A text of meta.json, if it is in the form in which this server writes it: members of the
+ * outermost object are lines of their own, indented by two, and no text holds a newline.  Reading
+ * all of it as JSON took a sixth of the time in which a module is loaded, to no purpose: the proof
+ * is good for one version only, and what else stands there was read when that was published. */
+static const char *find_text(const struct fm_buffer *meta, const char *member, size_t *ret_length)
+{
+    char line[64];
+    int length = snprintf(line, sizeof(line), "\n  \"%s\": \"", member);
+    FM_ASSERT(length > 0 && (size_t)length < sizeof(line));
+    const char *text = meta->length ? memmem(meta->data, meta->length, line, (size_t)length) : NULL;
+    if (!text)
+        return NULL;
+    text += length;
+    const char *quote = memchr(text, '"', meta->length - (size_t)(text - (const char *)meta->data));
+    if (!quote)
+        return NULL;
+    *ret_length = (size_t)(quote - text);
+    return text;
+}
+
+/* The keyed hash that stands in meta.json, if it is of this build. */
+static int find_proof(const struct fm_functions *functions, const struct fm_buffer *meta,
+                      char ret_proof[FM_DIGEST_TEXT_SIZE], struct fm_error *error)
+{
+    size_t build_length = 0;
+    size_t proof_length = 0;
+    const char *build = find_text(meta, "build", &build_length);
+    const char *proof = find_text(meta, "code_hmac", &proof_length);
+    if (!build || !proof || proof_length != FM_DIGEST_TEXT_SIZE - 1)
+        return stale(error, FM_STORE_META " has no hash of it");
+    if (build_length != strlen(functions->build_id) ||
+        memcmp(build, functions->build_id, build_length) != 0)
+        return stale(error, "it is of another build");
+    memcpy(ret_proof, proof, proof_length);
+    ret_proof[proof_length] = '\0';
+    return 0;
+}
+
+static int read_proof(const struct fm_functions *functions, int version_fd,
+                      char ret_proof[FM_DIGEST_TEXT_SIZE], struct fm_error *error)
+{
+    struct fm_buffer meta;
+    fm_buffer_init(&meta, FM_STORE_META_BYTES_MAX);
+    struct fm_error cause = {0};
+    int failed = fm_files_read(version_fd, FM_STORE_META, &meta, &cause);
+    if (fm_files_shortage(failed))
+        failed = fm_error_set(error, failed, "%s", cause.text);
+    else if (failed)
+        failed = stale(error, cause.text);
+    else
+        failed = find_proof(functions, &meta, ret_proof, error);
+    fm_buffer_done(&meta);
+    return failed;
+}
+
 static int check_code(const struct fm_functions *functions, const struct fm_version *version,
                       int version_fd, struct fm_error *error)
 {
-    json_auto_t *json = NULL;
-    struct fm_error cause = {0};
-    int failed = fm_versions_meta_read(version_fd, &json, &cause);
-    if (fm_files_shortage(failed))
-        return fm_error_set(error, failed, "%s", cause.text);
+    char proof[FM_DIGEST_TEXT_SIZE];
+    int failed = read_proof(functions, version_fd, proof, error);
     if (failed)
-        return stale(error, cause.text);
-    const char *build = json_string_value(json_object_get(json, "build"));
-    const char *proof = json_string_value(json_object_get(json, "code_hmac"));
-    if (!build || !proof)
-        return stale(error, FM_STORE_META " has no hash of it");
-    if (strcmp(build, functions->build_id) != 0)
-        return stale(error, "it is of another build");
-
+        return failed;
+    struct fm_error cause = {0};
     uint8_t digest[FM_DIGEST_BYTES];
     failed = digest_code(version_fd, digest, &cause);
     if (fm_files_shortage(failed))

@@ -99,8 +99,14 @@ static void changed_meta(void **state)
     const char *path = file_of(version, "meta.json");
     char *good = get_file(path);
 
-    static const char *const other[] = {"", "{}\n", "[]\n", "{\n  \"build\": \"engine 1\"\n}\n",
-                                        "{\n  \"build\": 1,\n  \"code_hmac\": 2\n}\n"};
+    static const char *const other[] = {
+        "",
+        "{}\n",
+        "[]\n",
+        "{\n  \"build\": \"engine 1\"\n}\n",
+        "{\n  \"build\": 1,\n  \"code_hmac\": 2\n}\n",
+        "{\n  \"build\": \"engine 1\",\n  \"code_hmac\": \"12\"\n}\n",
+        "\n  \"build\": \"engine 1\"\n  \"code_hmac\": \"12"};
     for (size_t i = 0; i < FM_ARRAY_LENGTH(other); i++) {
         put_file(path, other[i]);
         assert_stale(version, "meta.json");
@@ -340,7 +346,7 @@ static void tortured(void **state)
     (void)state;
     open_store();
     struct deployed deployed = deploy("simon", "echo", "module");
-    assert_true(torture(check, deployed.version) > 20);
+    assert_true(torture(check, deployed.version) > 0);
     put_file(file_of(deployed.version, "function.cwasm"), "damaged");
     assert_true(torture(renew_once, deployed.version) > 20);
     assert_whole(deployed.version, "module");
