@@ -39,7 +39,7 @@
     X(module_bytes, BYTES, 64 * FM_MIB, 1, FM_GIB,                                                 \
       "size of an uploaded module; more is answered 413")                                          \
     X(modules_bytes, BYTES, FM_CONFIG_AUTO, FM_MIB, 1024 * FM_GIB,                                 \
-      "machine code kept loaded; what was not called again goes first; by default 1/8 of memory")    \
+      "machine code kept loaded; what was not called again goes first; by default 1/8 of memory")  \
     X(user_file_bytes, BYTES, FM_GIB, 1, 1024 * FM_GIB,                                            \
       "size of a file that is put among a user's files; more is answered 413")                     \
     X(files_memory_bytes, BYTES, FM_CONFIG_AUTO, FM_MIB, 1024 * FM_GIB,                            \

@@ -4,8 +4,9 @@
  * the deployment with nothing changed.  After the commit the news goes to all workers, and their
  * last acknowledgement is the answer.
  *
- * The module is loaded and linked once before the commit: what the pool of sandboxes cannot hold
- * (too large a memory, too many tables) is refused here and not at the first call.
+ * The module is loaded and linked before the commit: what the pool of sandboxes cannot hold (too
+ * large a memory, too many tables) is refused here and not at the first call, which finds it
+ * loaded.
  *
  * A change takes a moment and not seconds, so it does not wait behind modules that are compiled. It
  * is applied to what is current when the store lets it in: two changes of different things at once
@@ -109,11 +110,12 @@ static int prove(const struct fm_deployer *deployer, const char *cwasm_path,
     return 0;
 }
 
-/* Compiles, checks, commits.  `wanted` gets the facts, or `refusal` its texts, from `arena`. */
+/* Compiles, checks, commits.  `wanted` gets the facts, or `refusal` its texts, from `arena`.  The
+ * module is the caller's. */
 static int build(const struct fm_deployer *deployer, struct fm_upload *upload,
                  struct fm_version *wanted, struct fm_arena *arena, struct fm_version **ret_version,
-                 bool *ret_replaced, uint64_t *ret_sequence, struct fm_refusal *refusal,
-                 struct fm_error *error)
+                 struct fm_module **ret_module, bool *ret_replaced, uint64_t *ret_sequence,
+                 struct fm_refusal *refusal, struct fm_error *error)
 {
     const struct fm_deployer_config *config = &deployer->config;
     int failed = check_ceiling(deployer, wanted, error);
@@ -128,10 +130,14 @@ static int build(const struct fm_deployer *deployer, struct fm_upload *upload,
     struct fm_module *module = NULL;
     if (!failed)
         failed = prove(deployer, fm_upload_cwasm_path(upload), wanted, &module, error);
-    fm_module_free(module);
     if (!failed)
         failed = fm_upload_commit(upload, wanted, ret_version, ret_replaced, ret_sequence, error);
-    return failed;
+    if (failed) {
+        fm_module_free(module);
+        return failed;
+    }
+    *ret_module = module;
+    return 0;
 }
 
 /* --- deployments of a running server ---------------------------------------------------------- */
@@ -142,18 +148,22 @@ static void on_told(struct fm_message *message)
     deploy->on_done(deploy);
 }
 
-static int publish(struct fm_deploy *deploy, struct fm_version *version)
+/* With its module, so that the first call need not load it again; NULL: it is loaded then. */
+static int publish(struct fm_deploy *deploy, struct fm_version *version, struct fm_module *module)
 {
     const struct fm_deployer_config *config = &deploy->deployer->config;
     struct fm_code *code = NULL;
     int failed = fm_version_new(version, &deploy->version); /* for the asker */
-    if (failed) {
+    if (failed)
         fm_version_free(version);
+    else
+        failed = fm_code_new(config->modules, version, &code);
+    if (failed) {
+        fm_module_free(module);
         return failed;
     }
-    failed = fm_code_new(config->modules, version, &code);
-    if (failed)
-        return failed;
+    if (module)
+        fm_code_module_ahead(config->modules, code, module);
     unsigned workers = config->audience->count;
     fm_code_hold(config->modules, code, workers);
     failed = fm_news_tell(config->audience, FM_NEWS_PUBLISH, code, NULL, NULL, deploy->sequence,
@@ -167,13 +177,15 @@ static int publish(struct fm_deploy *deploy, struct fm_version *version)
 static int run_upload(struct fm_deploy *deploy)
 {
     struct fm_version *version = NULL;
-    int failed = build(deploy->deployer, deploy->upload, &deploy->wanted, &deploy->arena, &version,
-                       &deploy->replaced, &deploy->sequence, &deploy->refusal, &deploy->error);
+    struct fm_module *module = NULL;
+    int failed =
+        build(deploy->deployer, deploy->upload, &deploy->wanted, &deploy->arena, &version, &module,
+              &deploy->replaced, &deploy->sequence, &deploy->refusal, &deploy->error);
     deploy->wanted.facts = (struct fm_module_facts){0}; /* are the arena's */
     if (!failed) /* else it holds the refusal's texts, until fm_deploy_done() */
         fm_arena_done(&deploy->arena);
     deploy->upload = fm_upload_end(deploy->upload);
-    return failed ? failed : publish(deploy, version);
+    return failed ? failed : publish(deploy, version, module);
 }
 
 /* --- changes and removals --------------------------------------------------------------------- */
@@ -204,7 +216,7 @@ static int run_change(struct fm_deploy *deploy)
     if (failed)
         return failed;
     deploy->replaced = true;
-    return publish(deploy, version);
+    return publish(deploy, version, NULL);
 }
 
 static int run_removal(struct fm_deploy *deploy)
@@ -266,11 +278,13 @@ int fm_deploy_now(struct fm_deployer *deployer, struct fm_upload *upload,
     struct fm_arena arena;
     fm_arena_init(&arena, ARENA_BYTES_MAX);
     struct fm_version filled = *wanted;
+    struct fm_module *module = NULL;
     bool replaced = false;
     uint64_t sequence = 0;
     struct fm_refusal refusal = {0}; /* the error says the most of it */
-    int failed = build(deployer, upload, &filled, &arena, ret_version, &replaced, &sequence,
-                       &refusal, error);
+    int failed = build(deployer, upload, &filled, &arena, ret_version, &module, &replaced,
+                       &sequence, &refusal, error);
+    fm_module_free(module); /* a start keeps nothing in memory that nobody has called */
     fm_upload_end(upload);
     fm_arena_done(&arena);
     return failed;

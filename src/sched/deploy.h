@@ -1,7 +1,7 @@
 /* deploy.h - from an uploaded module to a function that every worker runs; other limits, env and
  * args for it; and its removal.
  *
- *      upload written --> compiled (elsewhere) --> loaded once, as a proof --> committed to disk
+ *      upload written --> compiled (elsewhere) --> loaded, as a proof -------> committed to disk
  *      change --------> checked, for what is current -----------------------> committed to disk
  *      removal -------------------------------------------------------------> marked on disk
  *                     --> told to every worker --> answered

@@ -89,6 +89,40 @@ void fm_code_hold(struct fm_modules *modules, struct fm_code *code, unsigned tim
     unlock(modules);
 }
 
+/* --- users of a module.  Under the mutex. ----------------------------------------------------- */
+
+static void take(struct fm_code *code)
+{
+    if (code->ahead)
+        code->ahead = false;
+    else
+        code->users++;
+}
+
+/* The module, if that was its last user: to be freed without the mutex. */
+FM_MUST_CHECK static struct fm_module *give_up(struct fm_modules *modules, struct fm_code *code)
+{
+    FM_ASSERT(code->users > 0);
+    if (--code->users > 0)
+        return NULL;
+    struct fm_module *module = code->module;
+    code->module = NULL;
+    fm_eviction_remove(&modules->loaded, &code->resident);
+    modules->counts.loaded--;
+    return module;
+}
+
+FM_MUST_CHECK static struct fm_module *give_up_ahead(struct fm_modules *modules,
+                                                     struct fm_code *code)
+{
+    if (!code->ahead)
+        return NULL;
+    code->ahead = false;
+    return give_up(modules, code);
+}
+
+/* --- the end of a code ------------------------------------------------------------------------ */
+
 static void free_code(struct fm_code *code)
 {
     fm_version_free(code->version);
@@ -106,11 +140,15 @@ static void run_drop(struct fm_job *job)
  * does it; when the pool is full, the next start of the server will. */
 void fm_code_release(struct fm_modules *modules, struct fm_code *code)
 {
+    struct fm_module *unloaded = NULL;
     lock(modules);
     FM_ASSERT(code->holders > 0);
     bool last = --code->holders == 0;
+    if (last)
+        unloaded = give_up_ahead(modules, code);
     FM_ASSERT(!last || (code->users == 0 && !code->module));
     unlock(modules);
+    fm_module_free(unloaded);
     if (!last)
         return;
     code->drop.run = run_drop;
@@ -126,22 +164,15 @@ struct fm_module *fm_modules_get(struct fm_modules *modules, struct fm_code *cod
     lock(modules);
     struct fm_module *module = code->module;
     if (module)
-        code->users++;
+        take(code);
     unlock(modules);
     return module;
 }
 
 void fm_modules_put(struct fm_modules *modules, struct fm_code *code)
 {
-    struct fm_module *unloaded = NULL;
     lock(modules);
-    FM_ASSERT(code->users > 0);
-    if (--code->users == 0) {
-        unloaded = code->module;
-        code->module = NULL;
-        fm_eviction_remove(&modules->loaded, &code->resident);
-        modules->counts.loaded--;
-    }
+    struct fm_module *unloaded = give_up(modules, code);
     unlock(modules);
     fm_module_free(unloaded);
 }
@@ -161,9 +192,19 @@ static size_t pick_victims(struct fm_modules *modules, struct fm_code *victims[E
     return count;
 }
 
+static void evict(struct fm_modules *modules, struct fm_code *victim)
+{
+    lock(modules);
+    struct fm_module *unloaded = give_up_ahead(modules, victim);
+    unlock(modules);
+    fm_module_free(unloaded);
+    modules->config.evict(modules->config.data, victim);
+    fm_code_release(modules, victim);
+}
+
 /* Publishes a loaded module, or drops it for one that another thread published first. */
 static struct fm_module *publish(struct fm_modules *modules, struct fm_code *code,
-                                 struct fm_module *module)
+                                 struct fm_module *module, bool ahead)
 {
     struct fm_module *surplus = NULL;
     struct fm_code *victims[EVICTIONS_MAX];
@@ -179,15 +220,14 @@ static struct fm_module *publish(struct fm_modules *modules, struct fm_code *cod
         if (modules->config.evict)
             victims_count = pick_victims(modules, victims);
     }
-    code->users++;
+    take(code);
+    code->ahead = ahead;
     module = code->module;
     unlock(modules);
 
     fm_module_free(surplus);
-    for (size_t i = 0; i < victims_count; i++) {
-        modules->config.evict(modules->config.data, victims[i]);
-        fm_code_release(modules, victims[i]);
-    }
+    for (size_t i = 0; i < victims_count; i++)
+        evict(modules, victims[i]);
     return module;
 }
 
@@ -225,7 +265,7 @@ static int load(struct fm_modules *modules, struct fm_code *code, bool renew,
         failed = load_from_disk(modules, code->version, &module, error);
     if (failed)
         return failed;
-    *ret_module = publish(modules, code, module);
+    *ret_module = publish(modules, code, module, false);
     return 0;
 }
 
@@ -266,9 +306,17 @@ int fm_modules_load_start(struct fm_modules *modules, struct fm_load *request,
     return fm_pool_submit(modules->config.pool, &request->job, home);
 }
 
+void fm_code_module_ahead(struct fm_modules *modules, struct fm_code *code,
+                          struct fm_module *module)
+{
+    FM_ASSERT(code->users == 0); /* nobody knows the code yet */
+    struct fm_module *published = publish(modules, code, module, true);
+    FM_ASSERT(published == module);
+}
+
 void fm_code_module_set(struct fm_modules *modules, struct fm_code *code, struct fm_module *module)
 {
-    struct fm_module *published = publish(modules, code, module);
+    struct fm_module *published = publish(modules, code, module, false);
     FM_ASSERT(published);
 }
 

@@ -30,6 +30,7 @@ struct fm_code {
     unsigned holders;         /* who keep the code */
     unsigned users;           /* who have the module */
     struct fm_module *module; /* NULL: not loaded */
+    bool ahead;               /* one of the users is whoever gets it next */
 
     struct fm_job drop; /* after the last hold: removes its files */
     struct fm_modules *modules;
@@ -80,7 +81,12 @@ struct fm_load {
 FM_MUST_CHECK int fm_modules_load_start(struct fm_modules *modules, struct fm_load *request,
                                         struct fm_mailbox *home);
 
-/* Adopts a module that was made otherwise (tests, first proof of a deployment). */
+/* Adopts a module that was made otherwise, for the code's first user: the next to get it.  Until
+ * then it goes like any other when there is too much, and with its code. */
+void fm_code_module_ahead(struct fm_modules *modules, struct fm_code *code,
+                          struct fm_module *module);
+
+/* The same for tests: the caller has the module, and puts it back. */
 void fm_code_module_set(struct fm_modules *modules, struct fm_code *code, struct fm_module *module);
 
 struct fm_modules_counts {

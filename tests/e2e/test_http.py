@@ -250,8 +250,26 @@ def test_headers_of_a_call(server):
     assert len(set(ids)) == 3
 
 
-def test_the_first_call_is_cold(server):
+def test_the_first_call_after_an_upload_is_not_cold(server):
+    server.put("warm/echo", ECHO)
+    _, _, headers = server.request("POST", "/f/warm/echo", b"x")
+    assert headers["X-Faasm-Cold"] == "0"
+
+
+def test_a_module_that_nobody_called_goes_with_its_version(server):
+    before = server.metric("faasm_modules_loaded")
+    server.put("warm/unused", ECHO)
+    assert server.metric("faasm_modules_loaded") == before + 1
+    server.put("warm/unused", ECHO)  # the old version has been let go when this is answered
+    assert server.metric("faasm_modules_loaded") == before + 1
+    assert server.request("DELETE", "/f/warm/unused")[0] == 204
+    assert server.metric("faasm_modules_loaded") == before
+
+
+def test_the_first_call_after_a_change_is_cold(server):
     server.put("cold/echo", ECHO)
+    patch = {"Content-Type": "application/merge-patch+json"}
+    assert server.request("PATCH", "/f/cold/echo", b'{"args": ["x"]}', patch)[0] == 200
     _, _, headers = server.request("POST", "/f/cold/echo", b"x")
     assert headers["X-Faasm-Cold"] == "1"
     colds = [server.request("POST", "/f/cold/echo", b"x")[2]["X-Faasm-Cold"] for _ in range(20)]
