@@ -6,5 +6,5 @@
   (func (export "_start")
     (i32.store (i32.const 16) (i32.const 1)) ;; the monotonic clock
     (i64.store (i32.const 24) (i64.const 3600000000000))
-    (drop (call $poll (i32.const 0) (i32.const 4096) (i32.const 1) (i32.const 8192)))
-    (i32.store (i32.const 4096) (i32.const 1))))
+    (i32.store (i32.const 4096) (i32.const 1))
+    (drop (call $poll (i32.const 0) (i32.const 4096) (i32.const 1) (i32.const 4200)))))

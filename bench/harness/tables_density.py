@@ -1,7 +1,7 @@
 """S7: what very many functions cost, loaded and not, and very many calls that wait."""
 import json
+import os
 import resource
-import selectors
 import subprocess
 import tempfile
 import threading
@@ -18,7 +18,6 @@ UPLOADERS = 4  # two modules are compiled at once, and their files synced meanwh
 EXPONENT = 1.0  # of Zipf's law
 PARKED_SECONDS_MAX = 30
 MODULES_BYTES_MIN = 1 << 20
-SLOTS_FOR_ANYONE = 7 / 8  # the others are for users who have none
 
 
 class Sizes:
@@ -29,6 +28,9 @@ class Sizes:
         self.held = self.functions // 10  # that the budget has room for
         self.parked = 200 if quick else 5000
         self.first = 50 if quick else 600  # calls before anything is measured
+        self.first_parked = 50 if quick else 300
+        # Asynchronous calls get three quarters of all, one user of them three quarters of these.
+        self.slots = 1000 if quick else 10000
 
 
 # --- registering ----------------------------------------------------------------------------------
@@ -130,52 +132,80 @@ def loaded_round(bench, data, sizes):
 def allow_descriptors(connections):
     """For them, and for the rest of this process and of servers that it starts."""
     wanted = connections + 500
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most != resource.RLIM_INFINITY and most < wanted:
         raise RuntimeError(f"{wanted} open files are needed, {most} are allowed: ulimit -Hn")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(now, wanted), most))
 
 
-def park(server, count):
-    """So many more connections with one call each, all of them parked; an error if one is answered."""
+def park_connected(server, count):
+    """Each on a connection of its own; the connections."""
     call = request("POST", "/f/bench/park")
-    with server.client() as client, selectors.DefaultSelector() as answered:
+    links = [connect(server.address) for _ in range(count)]
+    for link in links:
+        link.sendall(call)
+    return links
+
+
+def park_asynchronous(server, count):
+    """Accepted on two connections a worker, so that each worker gets its share."""
+    call = request("POST", "/fa/bench/park")
+    clients = [server.client() for _ in range(2 * os.cpu_count())]
+    for number in range(count):
+        answer = clients[number % len(clients)].ask(call)
+        if answer.status != 202:
+            raise RuntimeError(f"{answer.status} {answer.body!r}")
+    return clients
+
+
+def park(server, how, count):
+    """So many more calls, all of them parked."""
+    with server.client() as client:
         wanted = client.metrics()["faasm_calls_parked"] + count
-        links = [connect(server.address) for _ in range(count)]
-        for link in links:
-            link.sendall(call)
-            answered.register(link, selectors.EVENT_READ)
+        links = how(server, count)
         until = time.monotonic() + PARKED_SECONDS_MAX
         while (parked := client.metrics()["faasm_calls_parked"]) < wanted:
             if time.monotonic() > until:
                 raise RuntimeError(f"{parked:.0f} of {wanted:.0f} calls are parked")
-            for key, _ in answered.select(0.05):
-                raise RuntimeError(f"{parked:.0f} of {wanted:.0f}: {key.fileobj.recv(4096)!r}")
+            time.sleep(0.05)
     return links
 
 
-def park_rounds(bench, sizes):
+def park_round(bench, sizes, how):
     """Some calls are there before anything is measured."""
-    rounds = []
-    slots = round((sizes.first + sizes.parked) / SLOTS_FOR_ANYONE) + 200
-    allow_descriptors(sizes.first + sizes.parked)
+    settings = [f"slots={sizes.slots}"]
     with tempfile.TemporaryDirectory(prefix="faasm-bench-") as data:
         with Faasm(bench.program, data) as server, server.client() as client:
             server.wait_ready()
             client.upload("/f/bench/park?limit.wall_ms=1h&limit.concurrency=10000", guest("park"))
-        for _ in range(bench.rounds):
-            with (
-                memory.Group() as group,
-                Watched(group, bench.program, data, settings=[f"slots={slots}"]) as server,
-            ):
-                server.wait_ready()
-                links = park(server, sizes.first)
-                before = server.memory()
-                links += park(server, sizes.parked)
-                rounds.append(grown(before, server.memory(), sizes.parked))
-                for link in links:
-                    link.close()
-    return rounds
+        with memory.Group() as group, Watched(group, bench.program, data, settings=settings) as server:
+            server.wait_ready()
+            links = park(server, how, sizes.first_parked)
+            before = server.memory()
+            links += park(server, how, sizes.parked)
+            found = grown(before, server.memory(), sizes.parked)
+            for link in links:
+                link.close()
+    found["beyond"] = found.get("group", found["own"]) - found["page_tables"]
+    found["beyond"] -= 2 * memory.PAGE / KILOBYTE
+    return found
+
+
+def park_figures(bench, sizes):
+    allow_descriptors(sizes.first_parked + sizes.parked)
+    kinds = {
+        f"a parked call, asynchronous, of {sizes.parked}": (park_asynchronous, 30, 12),
+        f"a parked call, of {sizes.parked} on as many connections": (park_connected, None, None),
+    }
+    figures = []
+    for name, (how, most, most_beyond) in kinds.items():
+        rounds = [park_round(bench, sizes, how) for _ in range(bench.rounds)]
+        key = "group" if "group" in rounds[0] else "own"
+        figures += memory_figures(rounds, name, {key: ("<=", most)} if most else None)
+        figures.append(Figure("S7", f"{name}: what is neither its two pages nor page tables", "KB",
+                              [found["beyond"] for found in rounds],
+                              target=("<=", most_beyond) if most_beyond else None))
+    return figures
 
 
 # --- Zipf -----------------------------------------------------------------------------------------
@@ -252,13 +282,7 @@ def density(bench):
     with memory.Group() as group:
         if group.why:
             print(f"S7: no control group, so its memory is not known: {group.why}", flush=True)
-    parked = park_rounds(bench, sizes)
-    figures = memory_figures(parked, f"a parked call, of {sizes.parked} on as many connections",
-                             {"group" if "group" in parked[0] else "own": ("<=", 30)})
-    beyond = [found.get("group", found["own"]) - found["page_tables"] for found in parked]
-    figures.append(Figure("S7", "a parked call: what is neither its two pages nor page tables", "KB",
-                          [kilobytes - 2 * memory.PAGE / KILOBYTE for kilobytes in beyond],
-                          target=("<=", 12)))
+    figures = park_figures(bench, sizes)
     with tempfile.TemporaryDirectory(prefix="faasm-bench-") as data:
         took = register(bench, data, sizes.functions)
         figures.append(Figure("S7", f"registering {sizes.functions} functions by upload", "s", [took]))
