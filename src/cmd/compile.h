@@ -9,6 +9,9 @@
  *      wasm, output descriptors   -->      fork, limits, exec   -->    reads 0, writes 1
  *      reads the output's end     <--      wait status          <--    exit
  *
+ * Starting a process takes as long as compiling a small module, so the supervisor has one that
+ * waits (supervisor.c); it is given the two descriptors in the same way.
+ *
  * The output file is self-describing, so that the supervisor never looks at what a user made:
  *
  *      [machine code][JSON: facts or error][length of the JSON, 8 bytes LE]["FAASMOUT"]
@@ -49,10 +52,13 @@ FM_MUST_CHECK int fm_compile(void *data, const char *wasm_path, const char *cwas
                              struct fm_arena *arena, struct fm_module_facts *ret_facts,
                              struct fm_refusal *refusal, struct fm_error *error);
 
-/* Supervisor side: receives one request.  1: got it, both descriptors are the caller's; 0: nothing
- * there; FM_ERR_IO: the server has gone. */
-FM_MUST_CHECK int fm_compile_receive(int socket, int *ret_wasm_fd, int *ret_output_fd);
+/* Receives one request: the supervisor, or with `wait` a process that was started early.  1: got
+ * it, both descriptors are the caller's; 0: nothing there; FM_ERR_IO: the other side has gone. */
+FM_MUST_CHECK int fm_compile_receive(int socket, bool wait, int *ret_wasm_fd, int *ret_output_fd);
+/* Sends one.  FM_ERR_IO: nobody is there. */
+FM_MUST_CHECK int fm_compile_send(int socket, int wasm_fd, int output_fd);
 void fm_compile_answer(int socket, const struct fm_compile_reply *reply);
 
-/* In a freshly forked child: sets limits and descriptors and becomes the compile process. */
+/* In a freshly forked child: sets limits and descriptors and becomes the compile process.  With a
+ * socket as both, it waits there for the files. */
 _Noreturn void fm_compile_exec(int wasm_fd, int output_fd);

@@ -103,7 +103,7 @@ union descriptors {
     char space[CMSG_SPACE(2 * sizeof(int))];
 };
 
-static int send_request(int socket, int wasm_fd, int output_fd)
+int fm_compile_send(int socket, int wasm_fd, int output_fd)
 {
     char byte = 'c';
     struct iovec data = {.iov_base = &byte, .iov_len = 1};
@@ -134,7 +134,7 @@ static int receive_reply(int socket, struct fm_compile_reply *reply)
     return got == (ssize_t)sizeof(*reply) ? 0 : FM_ERR_IO;
 }
 
-int fm_compile_receive(int socket, int *ret_wasm_fd, int *ret_output_fd)
+int fm_compile_receive(int socket, bool wait, int *ret_wasm_fd, int *ret_output_fd)
 {
     char byte;
     struct iovec data = {.iov_base = &byte, .iov_len = 1};
@@ -143,7 +143,7 @@ int fm_compile_receive(int socket, int *ret_wasm_fd, int *ret_output_fd)
                              .msg_iovlen = 1,
                              .msg_control = &control,
                              .msg_controllen = sizeof(control)};
-    ssize_t got = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    ssize_t got = recvmsg(socket, &message, (wait ? 0 : MSG_DONTWAIT) | MSG_CMSG_CLOEXEC);
     if (got < 0)
         return errno == EAGAIN || errno == EINTR ? 0 : FM_ERR_IO;
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
@@ -265,7 +265,7 @@ static int exchange(struct fm_compile_client *client, int wasm_fd, int output_fd
                     struct fm_compile_reply *reply)
 {
     int socket = take_socket(client);
-    int failed = send_request(socket, wasm_fd, output_fd);
+    int failed = fm_compile_send(socket, wasm_fd, output_fd);
     if (!failed)
         failed = receive_reply(socket, reply);
     give_socket(client, socket);

@@ -2,8 +2,8 @@
  *
  *   - it forks the server, and forks it again when it dies: at once the first time, then with a
  * pause that doubles up to 10 s, until a server has lived for a minute;
- *   - it starts a compile process for every request on the build sockets, and stops one that takes
- *     too long;
+ *   - it starts a compile process for every request on the build sockets, the next one in advance,
+ *     and stops one that takes too long;
  *   - it remembers which calls' guests ran when a server crashed (suspects.h), for the next one;
  *   - it hands on SIGTERM and SIGINT, and ends with the server's exit code.
  *
@@ -43,6 +43,12 @@ struct build {
     uint64_t kill_ns;
 };
 
+/* A compile process that waits for its module. */
+struct early {
+    int socket; /* -1: there is none */
+    pid_t pid;
+};
+
 struct supervisor {
     const struct fm_config *config;
     int listener;
@@ -51,6 +57,7 @@ struct supervisor {
     struct fm_suspects *suspects;
     struct build builds[BUILDS_MAX];
     size_t builds_count;
+    struct early early;
 
     pid_t server; /* 0: none now */
     int ready;    /* read end of the server's pipe; -1: it has been ready */
@@ -80,6 +87,7 @@ static int become_server(struct supervisor *supervisor, const int *sockets, cons
     (void)close(ready[0]); /* the parent's end */
     close_fd(&supervisor->signals);
     close_fd(&supervisor->ready);
+    close_fd(&supervisor->early.socket);
     for (size_t i = 0; i < supervisor->builds_count; i++)
         close_fd(&supervisor->builds[i].socket);
     if (!bound) /* it has died already */
@@ -179,6 +187,21 @@ static void server_ended(struct supervisor *supervisor, int status)
                                  : fm_min_u64(2 * supervisor->backoff_ns, BACKOFF_MAX_NS);
 }
 
+/* Not while there is one.  Without it the next build starts its own. */
+static void start_early(struct early *early)
+{
+    int pair[2];
+    if (early->socket >= 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+        return;
+    early->pid = fork();
+    if (early->pid == 0)
+        fm_compile_exec(pair[1], pair[1]);
+    (void)close(pair[1]); /* the child has its own */
+    early->socket = pair[0];
+    if (early->pid < 0)
+        close_fd(&early->socket);
+}
+
 static void server_ready(struct supervisor *supervisor)
 {
     char byte;
@@ -186,6 +209,7 @@ static void server_ready(struct supervisor *supervisor)
     if (got == 1) {
         supervisor->ever_ready = true;
         fm_suspects_forget(supervisor->suspects); /* that server knows them */
+        start_early(&supervisor->early);
     }
     if (got >= 0 || errno != EINTR)
         close_fd(&supervisor->ready);
@@ -193,18 +217,30 @@ static void server_ready(struct supervisor *supervisor)
 
 /* --- compile processes ------------------------------------------------------------------------ */
 
-static void start_build(struct build *build)
+/* The process that will compile this: the one that waits, or a new one; negative: errno says why.
+ */
+static pid_t start_process(struct early *early, int wasm_fd, int output_fd)
+{
+    bool sent = early->socket >= 0 && fm_compile_send(early->socket, wasm_fd, output_fd) == 0;
+    close_fd(&early->socket); /* one that has died is reaped as nobody's */
+    if (sent)
+        return early->pid;
+    pid_t pid = fork();
+    if (pid == 0)
+        fm_compile_exec(wasm_fd, output_fd);
+    return pid;
+}
+
+static void start_build(struct build *build, struct early *early)
 {
     int wasm_fd = -1;
     int output_fd = -1;
-    int got = fm_compile_receive(build->socket, &wasm_fd, &output_fd);
+    int got = fm_compile_receive(build->socket, false, &wasm_fd, &output_fd);
     if (got < 0)
         close_fd(&build->socket);
     if (got <= 0)
         return;
-    pid_t pid = fork();
-    if (pid == 0)
-        fm_compile_exec(wasm_fd, output_fd);
+    pid_t pid = start_process(early, wasm_fd, output_fd);
     int errnum = errno;
     (void)close(wasm_fd); /* the child has its own */
     (void)close(output_fd);
@@ -213,6 +249,7 @@ static void start_build(struct build *build)
         fm_compile_answer(build->socket, &reply);
         return;
     }
+    start_early(early);
     build->pid = pid;
     build->kill_ns = fm_clock_monotonic_ns() + FM_COMPILE_WALL_S * FM_NS_PER_S;
 }
@@ -240,6 +277,8 @@ static void reap(struct supervisor *supervisor)
             server_ended(supervisor, status);
             continue;
         }
+        if (pid == supervisor->early.pid)
+            close_fd(&supervisor->early.socket);
         for (size_t i = 0; i < supervisor->builds_count; i++)
             if (supervisor->builds[i].pid == pid)
                 build_ended(&supervisor->builds[i], status);
@@ -305,7 +344,7 @@ static void wait_for_events(struct supervisor *supervisor)
         server_ready(supervisor);
     for (size_t i = 0; i < supervisor->builds_count; i++)
         if (fds[i + 2].revents && supervisor->builds[i].socket >= 0)
-            start_build(&supervisor->builds[i]);
+            start_build(&supervisor->builds[i], &supervisor->early);
     if (fds[0].revents)
         on_signal(supervisor);
 }
@@ -319,6 +358,7 @@ int fm_supervise(const struct fm_config *config, int listener,
         .serve = serve,
         .builds_count = (size_t)config->builds,
         .ready = -1,
+        .early = {.socket = -1},
     };
     for (size_t i = 0; i < BUILDS_MAX; i++)
         supervisor.builds[i].socket = -1;
@@ -345,6 +385,7 @@ int fm_supervise(const struct fm_config *config, int listener,
             wait_for_events(&supervisor);
     }
     close_fd(&supervisor.signals);
+    close_fd(&supervisor.early.socket); /* it ends */
     fm_suspects_free(supervisor.suspects);
     return supervisor.exit_code;
 }

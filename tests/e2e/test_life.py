@@ -135,11 +135,25 @@ def big_module():
     return f'(module (memory (export "memory") 1) (func (export "_start")) {functions})'
 
 
-def wait_for_compiler(server):
-    """Until the supervisor has two children: the server and a compile process."""
+def compilers(server):
+    """The compile processes, by what they read: a module, or the socket on which they wait for one."""
     children = pathlib.Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
-    while len(children.read_text().split()) < 2:
-        pass
+    found = {}
+    for pid in children.read_text().split():
+        try:
+            if b"\0compile\0" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes():
+                found[os.readlink(f"/proc/{pid}/fd/0")] = int(pid)
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            pass  # it has ended
+    return found
+
+
+def wait_for_compiler(server, what="/function.wasm"):
+    """Until there is one that reads such a thing; its process."""
+    while True:
+        for link, pid in compilers(server).items():
+            if what in link:
+                return pid
 
 
 def test_a_crash_during_a_compilation_does_not_disturb_later_ones(servers):
@@ -154,6 +168,27 @@ def test_a_crash_during_a_compilation_does_not_disturb_later_ones(servers):
     for i in range(3):
         assert server.put("ada/say", say(f"v{i}")) in (200, 201)
         assert server.call("ada/say") == (200, f"v{i}".encode())
+    server.stop()
+
+
+def test_the_compile_process_that_waits(servers):
+    """Each takes one module, and another one is there for the next; without it nothing is lost."""
+    server = servers("--set", "builds=1")
+    seen = set()
+    for i in range(4):
+        waits = wait_for_compiler(server, "socket:")
+        assert waits not in seen
+        seen.add(waits)
+        if i == 2:
+            os.kill(waits, signal.SIGKILL)
+            while compilers(server):
+                pass
+        assert server.put("ada/say", say(f"v{i}")) in (200, 201)
+        assert server.call("ada/say") == (200, f"v{i}".encode())
+    waits = wait_for_compiler(server, "socket:")
+    os.kill(server.child(), signal.SIGKILL)  # it is the supervisor's, not the server's
+    server.wait_line(" ready ", 2)
+    assert list(compilers(server).values()) == [waits]
     server.stop()
 
 
