@@ -35,7 +35,8 @@ def variant(module, number):
 def unprepared_sample(name):
     """A sample that has no snapshot, so that each call initialises it."""
     clang = "clang-22" if shutil.which("clang-22") else "clang"
-    command = [clang, "--target=wasm32-wasi", "-O3", "-msimd128", "-Wl,--stack-first"]
+    command = [clang, "--target=wasm32-wasi", "-O3", "-msimd128"]
+    command += ["-mllvm", "-unroll-partial-threshold=300", "-Wl,--stack-first"]
     command += ["-Wl,-z,stack-size=262144", "-Wl,--strip-debug", "-Wno-deprecated"]
     command += [f"-D{name.upper()}_NOT_PREPARED", "-I", "include/faasm", "-o", "/dev/stdout"]
     root = BENCH.parent

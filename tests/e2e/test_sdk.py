@@ -400,6 +400,27 @@ def test_defaults_can_be_overridden(wrapper, tmp_path):
     assert sections == [["name"], [".debug_info", "name"]]
 
 
+LOOP = """
+__attribute__((export_name("sum"))) long sum(long *a, int n)
+{
+    long total = 0;
+    for (int i = 0; i < n; i++)
+        total ^= a[i] + total;
+    return total;
+}
+"""
+
+
+def test_loops_are_unrolled_unless_size_matters(wrapper, tmp_path):
+    def loads(*flags):
+        out = tmp_path / "loop.wasm"
+        module = wrapper.compile(out, "-nostdlib", "-Wl,--no-entry", *flags, source(tmp_path, LOOP))
+        return sh("wasm-objdump", "-d", module).decode().count("i32.load")
+
+    assert loads() > loads("-mllvm", "-unroll-partial-threshold=0") >= 1
+    assert loads("-Os") == loads("-Oz") == 1
+
+
 def test_a_stack_overflow_traps(compiler, tmp_path):
     """The stack lies below all data, so that it runs out of the memory and not into them."""
     text = source(tmp_path, """
