@@ -421,6 +421,121 @@ def test_loops_are_unrolled_unless_size_matters(wrapper, tmp_path):
     assert loads("-Os") == loads("-Oz") == 1
 
 
+# Each function at every place in a vector and with every length, against the plain way; then with
+# what they may not touch: the end of the memory.
+STRINGS = r"""
+#include <stdlib.h>
+#include <string.h>
+
+#define PLACES 40
+static int failed;
+
+static void check(int ok, const char *what, size_t from, size_t length)
+{
+    char text[100];
+    if (!ok && failed++ < 10) {
+        snprintf(text, sizeof(text), "%s at %zu, length %zu", what, from, length);
+        faasmLog(FAASM_LOG_ERROR, text);
+    }
+}
+
+static int sign(int n)
+{
+    return (n > 0) - (n < 0);
+}
+
+static int plain_memcmp(const unsigned char *one, const unsigned char *other, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if (one[i] != other[i])
+            return one[i] < other[i] ? -1 : 1;
+    return 0;
+}
+
+static void searches(char *text, size_t from, size_t length)
+{
+    memset(text, 0xe4, 3 * PLACES);
+    memset(text + from, 'a', length);
+    text[from + length] = 0;
+    check(strlen(text + from) == length, "strlen", from, length);
+    check(strchr(text + from, 0) == text + from + length, "strchr of 0", from, length);
+    check(!strchr(text + from, 0xe4), "strchr beyond the end", from, length);
+    check(!memchr(text + from, 0xe4, length), "memchr beyond the end", from, length);
+    check(!memchr(text + from, 0, length), "memchr one beyond the end", from, length);
+    check(memchr(text + from, 0, length + 1) == text + from + length, "memchr", from, length);
+    check(memchr(text + from, 0, (size_t)-1) == text + from + length, "memchr, no end", from, length);
+    for (size_t at = length; at-- > 0;) { /* the first is found, of those that have been put */
+        text[from + at] = (char)0xe4;
+        check(strchr(text + from, 0xe4) == text + from + at, "strchr", from, at);
+        check(memchr(text + from, 0xe4, length) == text + from + at, "memchr", from, at);
+        check(strchr(text + from, -28) == text + from + at, "strchr of a char", from, at);
+    }
+}
+
+static void comparisons(unsigned char *one, unsigned char *other, size_t from, size_t length)
+{
+    for (size_t i = 0; i < 3 * PLACES; i++)
+        one[i] = other[i] = (unsigned char)(i * 37);
+    other[from + length] ^= 0x80; /* not looked at */
+    check(memcmp(one + from, other + from, length) == 0, "memcmp of equal", from, length);
+    for (size_t at = 0; at < length; at++) {
+        for (int change = 1; change < 256; change += 127) {
+            other[from + at] ^= (unsigned char)change;
+            if (at + 1 < length)
+                other[from + length - 1] ^= 0xff; /* the first difference counts */
+            check(sign(memcmp(one + from, other + from, length)) ==
+                      plain_memcmp(one + from, other + from, length), "memcmp", from, length);
+            check(sign(memcmp(other + from, one + from, length)) ==
+                      plain_memcmp(other + from, one + from, length), "memcmp", from, length);
+            memcpy(other, one, 3 * PLACES);
+        }
+    }
+}
+
+int exec(struct FaasmMemory *memory)
+{
+    static char text[3 * PLACES] __attribute__((aligned(16)));
+    static unsigned char other[3 * PLACES] __attribute__((aligned(16)));
+    char *end = (char *)(__builtin_wasm_memory_size(0) * 65536);
+    (void)memory;
+    for (size_t from = 0; from < PLACES; from++) {
+        for (size_t length = 0; length < 2 * PLACES - from; length++) {
+            searches(text, from, length);
+            comparisons((unsigned char *)text, other, from, length);
+        }
+    }
+    for (size_t length = 1; length < PLACES; length++) {
+        char *last = end - length;
+        memset(last, 'a', length - 1);
+        end[-1] = 0;
+        check(strlen(last) == length - 1, "strlen at the end", 0, length);
+        check(!strchr(last, 'b'), "strchr at the end", 0, length);
+        check(!memchr(last, 'b', length), "memchr at the end", 0, length);
+        check(memcmp(last, last, length) == 0, "memcmp at the end", 0, length);
+    }
+    return failed != 0;
+}
+"""
+
+
+@pytest.mark.parametrize("flags", [["-fno-builtin"], ["-fno-builtin", "-mno-simd128"], ["-Os"]],
+                         ids=" ".join)
+def test_string_functions(wrapper, tmp_path, flags):
+    text = source(tmp_path, "#include <stdio.h>\n" + STRINGS)
+    module = wrapper.compile(tmp_path / "strings.wasm", *flags, "-g", text)
+    code, _, log = run(module)
+    assert (code, log) == (0, "")
+
+
+def test_string_functions_are_those_with_vectors(wrapper, tmp_path):
+    text = source(tmp_path, "int exec(struct FaasmMemory *m) { return (int)strlen((char *)m->input); }")
+    vectors = []
+    for flags in ([], ["-mno-simd128"]):
+        module = wrapper.compile(tmp_path / "strings.wasm", *flags, text)
+        vectors.append("i8x16" in sh("wasm-objdump", "-d", module).decode())
+    assert vectors == [True, False]
+
+
 def test_a_stack_overflow_traps(compiler, tmp_path):
     """The stack lies below all data, so that it runs out of the memory and not into them."""
     text = source(tmp_path, """
