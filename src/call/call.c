@@ -100,6 +100,7 @@ struct fm_call *fm_call_free(struct fm_call *call)
     fm_buffer_done(&call->output);
     fm_buffer_done(&call->log);
     fm_arena_done(&call->arena);
+    free(call->guest_room);
     free(call);
     return NULL;
 }
@@ -110,6 +111,7 @@ void fm_call_reset(struct fm_call *call, const struct fm_version *version)
     struct fm_buffer output = call->output;
     struct fm_buffer log = call->log;
     struct fm_arena arena = call->arena;
+    void *guest_room = call->guest_room;
     fm_buffer_clear(&output, KEEP_BYTES);
     fm_buffer_clear(&log, KEEP_BYTES);
     fm_arena_reset(&arena);
@@ -124,6 +126,7 @@ void fm_call_reset(struct fm_call *call, const struct fm_version *version)
         .output = output,
         .log = log,
         .arena = arena,
+        .guest_room = guest_room,
         .limit = "",
         .trap = "",
         .detail = "",

@@ -118,6 +118,7 @@ struct fm_call {
     bool dump_omitted;    /* it would have been over coredump_bytes, or over the memory there is */
 
     struct fm_arena arena;
+    void *guest_room; /* for the guest, kept from call to call; NULL: none yet; from malloc */
 
     void (*on_done)(struct fm_call *call); /* set by the owner before it submits */
     void *owner;                           /* the owner's; not for sched/ */

@@ -32,6 +32,7 @@
 #include "call/dump.h"
 #include "call/function.h"
 
+#define CACHE_LINE 64
 #define RING_MIN 16 /* records; then doubled, up to FM_RECENT_CALLS_MAX */
 
 struct fm_recent {
@@ -279,6 +280,17 @@ static void shrink(struct fm_recent *recent, struct user *user)
         else
             return;
     }
+}
+
+void fm_recent_expect(const struct fm_recent_function *function)
+{
+    const struct user *user = function->user;
+    if (user->count < FM_RECENT_CALLS_MAX)
+        return; /* the next place is next to the last one's */
+    const char *record = (const char *)&user->records[user->first];
+    for (size_t at = 0; at < sizeof(struct kept); at += CACHE_LINE)
+        __builtin_prefetch(record + at, 1);
+    __builtin_prefetch(&user->tags[user->first], 1);
 }
 
 /* --- adding ----------------------------------------------------------------------------------- */

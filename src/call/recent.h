@@ -39,6 +39,10 @@ struct fm_recent_end {
     size_t chained_count;
 };
 
+/* A call will be added soon: has the cache fetch what that will touch, some lines that were last
+ * written thousands of calls ago. */
+void fm_recent_expect(const struct fm_recent_function *function);
+
 /* Remembers the call.  Without memory for its texts it is remembered without them, without memory
  * for a ring not at all. */
 void fm_recent_add(struct fm_recent_function *function, const struct fm_recent_end *end);

@@ -36,13 +36,20 @@ static wasmtime_error_t *on_epoch(wasmtime_context_t *context, void *data, uint6
     return NULL;
 }
 
+size_t fm_sandbox_bytes(void)
+{
+    return sizeof(struct fm_sandbox);
+}
+
 int fm_sandbox_new(struct fm_module *module, const struct fm_sandbox_config *config,
                    struct fm_sandbox **ret_sandbox)
 {
     FM_ASSERT(module->pre && config->on_tick);
-    struct fm_sandbox *sandbox = calloc(1, sizeof(*sandbox));
+    struct fm_sandbox *sandbox = config->room ? config->room : malloc(sizeof(*sandbox));
     if (!sandbox)
         return FM_ERR_NOMEM;
+    memset(sandbox, 0, sizeof(*sandbox));
+    sandbox->allocated = !config->room;
     sandbox->module = module;
     sandbox->pre = config->streams && module->pre_streaming ? module->pre_streaming : module->pre;
     sandbox->on_tick = config->on_tick;
@@ -68,7 +75,8 @@ struct fm_sandbox *fm_sandbox_free(struct fm_sandbox *sandbox)
     fm_scan_begin(sandbox->module, sandbox->memory_base);
     wasmtime_store_delete(sandbox->store);
     fm_scan_end();
-    free(sandbox);
+    if (sandbox->allocated)
+        free(sandbox);
     return NULL;
 }
 

@@ -30,7 +30,11 @@ struct fm_sandbox_config {
     bool streams;              /* gets the imports of fm_engine_streaming_add() */
     fm_tick_fn *on_tick;
     void *host; /* handed to on_tick and to every import */
+    void *room; /* where the sandbox is made: fm_sandbox_bytes(), aligned as by malloc, until it is
+                   freed; NULL: by malloc */
 };
+
+size_t fm_sandbox_bytes(void);
 
 /* How the last instantiate or call ended.  `error` is 0, FM_ERR_GUEST_TRAP, FM_ERR_BUSY (no slot is
  * free, at instantiate only), or what a host function or on_tick returned. */

@@ -23,6 +23,7 @@ struct fm_sandbox {
     wasmtime_instance_pre_t *pre; /* the module's, one of the two */
     fm_tick_fn *on_tick;
     void *host;
+    bool allocated; /* from malloc, not in somebody's room */
 
     wasmtime_store_t *store;
     wasmtime_context_t *context;

@@ -20,6 +20,7 @@
  * at a time. */
 #include "guest/guest.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,9 +55,15 @@ static int on_tick(void *host)
 int fm_guest_new(struct fm_call *call, struct fm_module *module, int (*on_call_tick)(void *call),
                  struct fm_guest **ret_guest)
 {
-    struct fm_guest *guest = calloc(1, sizeof(*guest));
+    /* A guest and, behind it, its sandbox. */
+    size_t sandbox_at = (sizeof(struct fm_guest) + _Alignof(max_align_t) - 1) &
+                        ~(size_t)(_Alignof(max_align_t) - 1);
+    if (!call->guest_room)
+        call->guest_room = malloc(sandbox_at + fm_sandbox_bytes());
+    struct fm_guest *guest = call->guest_room;
     if (!guest)
         return FM_ERR_NOMEM;
+    memset(guest, 0, sizeof(*guest));
     guest->call = call;
     guest->on_tick = on_call_tick;
     const struct fm_sandbox_config config = {
@@ -64,12 +71,11 @@ int fm_guest_new(struct fm_call *call, struct fm_module *module, int (*on_call_t
         .streams = call->web != NULL,
         .on_tick = on_tick,
         .host = guest,
+        .room = (char *)guest + sandbox_at,
     };
     int failed = fm_sandbox_new(module, &config, &guest->sandbox);
-    if (failed) {
-        free(guest);
+    if (failed)
         return failed;
-    }
     fm_descriptors_init(guest);
     *ret_guest = guest;
     return 0;
@@ -90,8 +96,7 @@ struct fm_guest *fm_guest_free(struct fm_guest *guest)
         fm_content_unpin(guest->content);
     fm_descriptors_done(guest);
     fm_overlay_free(guest->overlay);
-    free(guest);
-    return NULL;
+    return NULL; /* its room is the call's */
 }
 
 int fm_guest_exit(struct fm_guest *guest, uint32_t code)

@@ -29,6 +29,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "call/recent.h"
 #include "engine/sandbox.h"
 #include "guest/guest.h"
 #include "sched/children.h"
@@ -113,6 +114,8 @@ int fm_sched_call_new(struct fm_sched *sched, struct fm_function *function,
     task->announce = false;
     atomic_store_explicit(&task->cancel_error, 0, memory_order_relaxed);
     fm_slot_call_begin(slot);
+    if (slot->recent)
+        fm_recent_expect(slot->recent);
 
     struct fm_call *call = task->call;
     call->task = task;
