@@ -59,6 +59,8 @@ int fm_engine_new(const struct fm_engine_config *config, struct fm_engine **ret_
         fm_engine_free(engine);
         return fm_error_set(error, FM_ERR_NOMEM, "out of memory");
     }
+    if (config->pooled)
+        fm_scan_init(engine);
     *ret_engine = engine;
     return 0;
 }

@@ -58,6 +58,9 @@ bool fm_entry_type_fits(const wasm_functype_t *type, size_t *ret_parameters, siz
 /* Takes the engine's error: its first line becomes the text.  Returns `code`. */
 int fm_engine_error(struct fm_error *error, int code, const char *what, wasmtime_error_t *cause);
 
+/* scan.c: before the pool's first slot is cleaned. */
+void fm_scan_init(const struct fm_engine *engine);
+
 /* scan.c: between these two this thread gives back the slot at `base`, after a call of the module;
  * NULL: not known where. */
 void fm_scan_begin(struct fm_module *module, const uint8_t *base);

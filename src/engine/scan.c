@@ -184,6 +184,11 @@ void fm_scan_end(void)
 
 /* --- the switch ------------------------------------------------------------------------------- */
 
+void fm_scan_init(const struct fm_engine *engine)
+{
+    atomic_store(&switched_off, !engine->config.page_scanning);
+}
+
 bool fm_engine_page_scanning(const struct fm_engine *engine)
 {
     return engine->config.pooled && engine->config.page_scanning && !atomic_load(&switched_off);

@@ -111,7 +111,8 @@ static void set_pool(wasm_config_t *settings, const struct fm_engine_config *con
     POOL(linear_memory_keep_resident, (size_t)config->keep_resident_bytes);
     POOL(table_keep_resident, 16 * FM_KIB);
 #undef POOL
-    fm_wt_pool_pagemap_scan(pool, config->page_scanning);
+    /* Also where it is off, so that scan.c is asked and has each slot given back whole. */
+    fm_wt_pool_pagemap_scan(pool, fm_wt_pagemap_scan_available());
     wasmtime_pooling_allocation_strategy_set(settings, pool);
     wasmtime_pooling_allocation_config_delete(pool);
 }

@@ -325,6 +325,34 @@ def test_idle_servers_do_not_wake_up(servers):
     server.stop()
 
 
+# Says what it finds in its memory, and leaves something there.
+TRACE = """(module
+    (import "faasm" "output_write" (func $write (param i32 i32) (result i32)))
+    (memory (export "memory") 4)
+    (func (export "_start")
+        (drop (call $write (i32.const 70000) (i32.const 1)))
+        (i32.store8 (i32.const 70000) (i32.const 65))))"""
+
+
+def test_without_page_scanning_slots_are_given_back_whole(servers):
+    server = servers("--set", "page_scanning=off")
+    server.put("ada/trace", TRACE)
+    assert {server.call("ada/trace") for _ in range(40)} == {(200, b"\0")}
+    assert server.metric("faasm_page_scanning") == 0
+    assert server.metric("faasm_kept_bytes") == 0
+    server.stop()
+
+
+def test_free_slots_keep_what_calls_write(servers):
+    server = servers("--workers", "1")
+    if server.metric("faasm_page_scanning") == 0:
+        pytest.skip("this kernel cannot scan pages, or this machine swaps")
+    server.put("ada/trace", TRACE)
+    assert {server.call("ada/trace") for _ in range(40)} == {(200, b"\0")}
+    assert server.metric("faasm_kept_bytes") == 4096
+    server.stop()
+
+
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mkswap"), reason="needs root and mkswap")
 def test_page_scanning_goes_off_while_there_is_swap(servers, tmp_path):
     server = servers()
