@@ -53,8 +53,8 @@ FM_MUST_CHECK int fm_guest_classify(const struct fm_module *module, struct fm_ar
 FM_MUST_CHECK int fm_guest_prepare(struct fm_module *module, enum fm_abi abi,
                                    struct fm_error *error);
 
-/* `on_tick` is asked with the call at every tick of the engine (engine/sandbox.h).  FM_ERR_NOMEM.
- */
+/* `on_tick` is asked with the call at every tick of the engine (engine/sandbox.h).  A call has one
+ * guest at a time.  FM_ERR_NOMEM. */
 FM_MUST_CHECK int fm_guest_new(struct fm_call *call, struct fm_module *module,
                                int (*on_tick)(void *call), struct fm_guest **ret_guest);
 struct fm_sandbox *fm_guest_sandbox(struct fm_guest *guest); /* which it keeps */

@@ -715,6 +715,8 @@ static void with_failure(struct fixture *f, const char *name, long making, long 
     }
     call->on_done = on_done;
     call->wait_for_quota = making % 2;
+    free(call->guest_room); /* of the call that was here before */
+    call->guest_room = NULL;
     torture_fail_nth(running);
     enum fm_submit submitted = fm_sched_submit(sched, call);
     if (running > 0 && submitted == FM_SUBMIT_LATER)
