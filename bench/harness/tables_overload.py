@@ -1,39 +1,23 @@
-#!/usr/bin/env -S python3 -B
-"""What comes of three times as many calls as can be done (S15).
+"""S15: what comes of three times as many calls as can be done.
 
 Calls that burn 5 ms of CPU each.  First as many as the server can do, by 64 connections that wait
 for their answers: its capacity.  Then three times that rate, by the clock.  What is answered 200 is
 goodput; the rest must be refused with 429 or 503, at once.  Both take turns.
 """
-import argparse
-import sys
 import tempfile
 import threading
 import time
 
-from harness import machine
-from harness.modules import BENCH, sample
+from harness.modules import sample
 from harness.openloop import OpenLoop, calibrate, punctually
-from harness.report import Figure, Report
+from harness.report import Figure
 from harness.servers import Faasm, family, proportional_bytes
 from harness.wire import Client, percentile
 
 PATCH = "Content-Type: application/merge-patch+json\r\n"
-
-
-def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--program", help="the server to start (default build/release/faasm)")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=30, help="of the overload, in a round")
-    parser.add_argument("--times", type=float, default=3, help="the capacity")
-    parser.add_argument("--queue", type=int, default=64, help="queue_length of the user")
-    parser.add_argument("--quick", action="store_true", help="2 rounds of 3 seconds")
-    parser.add_argument("--name", default="overload", help="of the files with the results")
-    chosen = parser.parse_args()
-    if chosen.quick:
-        chosen.rounds, chosen.seconds = 2, 3
-    return chosen
+TIMES = 3  # the capacity
+QUEUE_LENGTH = 64  # of the user
+ROUNDS_MAX = 3  # of 40 s
 
 
 def capacity(server, body, seconds, connections=64):
@@ -85,44 +69,22 @@ def figures_of(found):
     ]
 
 
-def main():
-    chosen = arguments()
-    program = chosen.program or str(BENCH.parent / "build/release/faasm")
-    quiet = machine.quietness(1 if chosen.quick else 5)
-    machine.say_quietness(quiet, "before the start")
-    report = Report(chosen.name, 1e9)
+def overloads(bench):
+    seconds = 3 if bench.quick else 30
     found = []
     with tempfile.TemporaryDirectory(prefix="faasm-overload-") as data:
-        with Faasm(program, data) as server:
+        with Faasm(bench.program, data) as server:
             server.wait_ready()
             with Client(server.address) as client:
                 client.upload("/f/alice/cpu", sample("cpu"))
-                patch = b'{"quotas":{"queue_length":%d}}' % chosen.queue
+                patch = b'{"quotas":{"queue_length":%d}}' % QUEUE_LENGTH
                 answer = client.call("PATCH", "/users/alice", patch, PATCH)
                 if answer.status != 200:
                     raise RuntimeError(f"PATCH: {answer.status} {answer.body!r}")
-                iterations, cpu_us = calibrate(client, "/f/alice/cpu")
+                iterations, _ = calibrate(client, "/f/alice/cpu")
             body = b"%d" % iterations
-            for _ in range(chosen.rounds):
-                could = capacity(server, body, max(2, chosen.seconds / 3))
-                rate = max(1, round(could * chosen.times))
-                found.append((could, overload(server, body, rate, chosen.seconds)))
-    report.header.update(
-        machine=machine.facts(),
-        quick=chosen.quick,
-        rounds=chosen.rounds,
-        seconds=chosen.seconds,
-        times=chosen.times,
-        queue=chosen.queue,
-        cpu_us=cpu_us,
-        quiet_before=quiet,
-    )
-    report.add(figures_of(found))
-    report.save()
-
-
-if __name__ == "__main__":
-    try:
-        main()
-    except (RuntimeError, OSError) as error:
-        sys.exit(f"bench/overload: {error}")
+            for _ in range(2 if bench.quick else min(bench.rounds, ROUNDS_MAX)):
+                could = capacity(server, body, max(2, seconds / 3))
+                rate = max(1, round(could * TIMES))
+                found.append((could, overload(server, body, rate, seconds)))
+    return figures_of(found)

@@ -1,42 +1,25 @@
-#!/usr/bin/env -S python3 -B
-"""What a user notices of a neighbour who burns all CPU that there is.
+"""S8: what a user notices of a neighbour who burns all CPU that there is.
 
 User A keeps 64 connections busy, first with calls that burn 5 ms of CPU each, then with endless
 loops, all at once.  User B calls an echo 100 times a second, by the clock, whether or not the last
 answer has come; a late answer is late from the moment it was due.  B alone and B beside A alternate.
 """
-import argparse
 import multiprocessing
 import os
 import queue
 import select
-import sys
 import tempfile
 import time
 
-from harness import machine
-from harness.modules import BENCH, sample
+from harness.modules import sample
 from harness.openloop import OpenLoop, calibrate, punctually
-from harness.report import Figure, Report
+from harness.report import Figure
 from harness.servers import Faasm
 from harness.wire import Client, connect, parse, percentile, request
 
 SPIN = b'(module (memory (export "memory") 1) (func (export "_start") (loop $l (br $l))))'
-
-
-def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--program", help="the server to start (default build/release/faasm)")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=10, help="of each half of a round")
-    parser.add_argument("--connections", type=int, default=64, help="of user A")
-    parser.add_argument("--rate", type=int, default=100, help="calls of user B a second")
-    parser.add_argument("--quick", action="store_true", help="2 rounds of 2 seconds")
-    parser.add_argument("--name", default="neighbour", help="of the files with the results")
-    chosen = parser.parse_args()
-    if chosen.quick:
-        chosen.rounds, chosen.seconds = 2, 2
-    return chosen
+CONNECTIONS = 64  # of user A
+RATE = 100  # calls of user B a second
 
 
 # --- user A ---------------------------------------------------------------------------------------
@@ -115,19 +98,19 @@ class Listener:
 # --- rounds ---------------------------------------------------------------------------------------
 
 
-def run_rounds(server, chosen, data):
+def run_rounds(server, rounds, seconds, data):
     """[(alone, beside, rate of A, errors of A)]"""
     found = []
 
     def listen():
-        return Listener(server.address, chosen.rate, chosen.seconds)
+        return Listener(server.address, RATE, seconds)
 
     def beside():
-        with Burner(server.address, data, chosen.connections) as burner:
+        with Burner(server.address, data, CONNECTIONS) as burner:
             loop = listen()
         return loop, burner
 
-    for number in range(chosen.rounds):
+    for number in range(rounds):
         if number % 2 == 0:
             alone = listen()
             loop, burner = beside()
@@ -168,42 +151,21 @@ def figures_of_burner(found, cpu_us):
     ]
 
 
-def main():
-    chosen = arguments()
-    program = chosen.program or str(BENCH.parent / "build/release/faasm")
-    quiet = machine.quietness(1 if chosen.quick else 5)
-    machine.say_quietness(quiet, "before the start")
-    report = Report(chosen.name, 1e9)
+def neighbours(bench):
+    seconds = 2 if bench.quick else 10  # of each half of a round
     with tempfile.TemporaryDirectory(prefix="faasm-neighbour-") as data:
-        with Faasm(program, data) as server:
+        with Faasm(bench.program, data) as server:
             server.wait_ready()
             with Client(server.address) as client:
                 client.upload("/f/alice/cpu", sample("cpu"))
                 client.upload("/f/bob/echo", sample("echo"))
                 client.upload("/f/alice/spin?limit.cpu_ms=1h&limit.wall_ms=1h", SPIN)
                 iterations, cpu_us = calibrate(client, "/f/alice/cpu")
-            print(f"user A: {iterations:,} iterations take {cpu_us / 1000:.2f} ms of CPU")
             calls = request("POST", "/f/alice/cpu", b"%d" % iterations)
-            found = run_rounds(server, chosen, calls)
-            loops = run_rounds(server, chosen, request("POST", "/f/alice/spin"))
-    report.header.update(
-        machine=machine.facts(),
-        quick=chosen.quick,
-        rounds=chosen.rounds,
-        seconds=chosen.seconds,
-        connections=chosen.connections,
-        rate=chosen.rate,
-        cpu_us=cpu_us,
-        quiet_before=quiet,
-    )
-    report.add(figures_of(found, "beside short calls"))
-    report.add(figures_of_burner(found, cpu_us))
-    report.add(figures_of(loops, "beside endless loops"))
-    report.save()
-
-
-if __name__ == "__main__":
-    try:
-        main()
-    except (RuntimeError, OSError) as error:
-        sys.exit(f"bench/neighbour: {error}")
+            found = run_rounds(server, bench.rounds, seconds, calls)
+            loops = run_rounds(server, bench.rounds, seconds, request("POST", "/f/alice/spin"))
+    return [
+        *figures_of(found, "beside short calls"),
+        *figures_of_burner(found, cpu_us),
+        *figures_of(loops, "beside endless loops"),
+    ]
