@@ -211,16 +211,17 @@ static struct fm_engine *make_engine(void)
     return engine;
 }
 
-/* A module for each kind of calls, as they are different functions. */
-static void run_all(struct fm_module *modules[3], struct bench *echo, const int *pages,
-                    size_t count, long rounds, long calls)
+/* A module for each kind of calls, as they are different functions: the first `count` of them for
+ * the numbers of pages. */
+static void run_all(struct fm_module **modules, struct bench *echo, const int *pages, size_t count,
+                    long rounds, long calls)
 {
-    struct bench scattered = {.module = modules[1], .pages = 200, .step = 3};
-    struct bench small = {.module = modules[2], .pages = 1, .step = 1};
-    struct bench large = {.module = modules[2], .pages = LARGE_PAGES, .step = 1};
+    struct bench scattered = {.module = modules[count], .pages = 200, .step = 3};
+    struct bench small = {.module = modules[count + 1], .pages = 1, .step = 1};
+    struct bench large = {.module = modules[count + 1], .pages = LARGE_PAGES, .step = 1};
     for (long round = 0; round < rounds; round++) {
         for (size_t i = 0; i < count; i++) {
-            struct bench bench = {.module = modules[0], .pages = pages[i], .step = 1};
+            struct bench bench = {.module = modules[i], .pages = pages[i], .step = 1};
             measure("instance", run_sandbox, &bench, round, calls);
         }
         measure("scattered", run_sandbox, &scattered, round, calls);
@@ -252,8 +253,8 @@ int main(int argc, char **argv)
             return usage();
     }
     struct fm_engine *engine = make_engine();
-    struct fm_module *writers[3];
-    for (size_t i = 0; i < FM_ARRAY_LENGTH(writers); i++)
+    struct fm_module *writers[CASES_MAX + 2];
+    for (size_t i = 0; i < count + 2; i++)
         writers[i] = compile(engine, WRITER);
     struct bench echo = {
         .module = compile(engine, ECHO),
@@ -268,7 +269,7 @@ int main(int argc, char **argv)
 
     fm_call_free(echo.call);
     fm_module_free(echo.module);
-    for (size_t i = 0; i < FM_ARRAY_LENGTH(writers); i++)
+    for (size_t i = 0; i < count + 2; i++)
         fm_module_free(writers[i]);
     fm_engine_free(engine);
     return 0;
