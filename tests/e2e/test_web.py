@@ -638,13 +638,24 @@ def test_limits_of_heads(server):
     assert set(answers) == {200, 431}
 
 
+def give_too_much(server):
+    """1001 bytes where 1000 may be: refused.  Unless the guest lost its turn in between: then the
+    answer has begun, and is cut off."""
+    for _ in range(100):
+        answer = curl(server, "/h/ada/small/give?1001", check=False)
+        if answer[0] != 200:
+            return answer
+        assert len(answer[2]) < 1001
+    raise AssertionError("the answer has always begun")
+
+
 def test_failures_before_the_answer(server):
     answer = curl(server, "/h/ada/web/trap")
     assert problem(answer, 502, "guest_trap", "")["trap"] == "unreachable"
     answer = curl(server, "/h/ada/web/exit")
     text = problem(answer, 500, "guest_exit", "exit code 3")
     assert text["exit_code"] == 3 and "output" not in text and answer[1]["X-Faasm-Exit-Code"] == "3"
-    problem(curl(server, "/h/ada/small/give?1001"), 502, "guest_limit", "output_bytes")
+    problem(give_too_much(server), 502, "guest_limit", "output_bytes")
 
 
 @pytest.mark.parametrize("how", ["trap", "exit"])
@@ -662,7 +673,7 @@ def test_limits_of_bodies(server):
     problem(curl(server, "/h/ada/small/count", "-d", "x" * 1001), 413, "too_large", "input_bytes")
     answer = curl(server, "/h/ada/small/count", "-H", "Transfer-Encoding: chunked", "-d", "x" * 1001)
     problem(answer, 413, "too_large", "input_bytes")
-    answer = curl(server, "/h/ada/small/give?1001")
+    answer = give_too_much(server)
     assert problem(answer, 502, "guest_limit", "output_bytes")["limit"] == "output_bytes"
 
 
