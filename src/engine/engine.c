@@ -35,7 +35,7 @@ int fm_engine_error(struct fm_error *error, int code, const char *what, wasmtime
 
 static uint32_t pages_of(uint64_t bytes)
 {
-    return (uint32_t)fm_min_u64(bytes / 4096, UINT32_MAX);
+    return (uint32_t)fm_min_u64(bytes / FM_KEEP_PAGE_BYTES, UINT32_MAX);
 }
 
 int fm_engine_new(const struct fm_engine_config *config, struct fm_engine **ret_engine,
@@ -82,7 +82,7 @@ struct fm_engine *fm_engine_free(struct fm_engine *engine)
 
 uint64_t fm_engine_kept_bytes(const struct fm_engine *engine)
 {
-    return engine->keep_pool ? fm_keep_pages(engine->keep_pool) * 4096 : 0;
+    return engine->keep_pool ? fm_keep_pages(engine->keep_pool) * FM_KEEP_PAGE_BYTES : 0;
 }
 
 void fm_engine_tick(struct fm_engine *engine)

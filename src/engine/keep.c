@@ -161,17 +161,14 @@ static bool is_young(const struct fm_keep *keep)
 uint32_t fm_keep_ask(struct fm_keep_pool *pool, struct fm_keep *keep, uintptr_t base)
 {
     uintptr_t sampled = LOAD(keep->sampled);
-    if (!has_room(pool)) {
-        count(pool, base, 0);
+    if (!has_room(pool))
         return 0;
-    }
     if (sampled == base)
         return pool->pages_max;
     bool due = ++since_sample >= SAMPLE_EACH;
     if (due || (sampled == 0 && is_young(keep))) {
         since_sample = due ? 0 : since_sample;
         STORE(keep->sampled, base);
-        count(pool, base, 0);
         return 0;
     }
     return LOAD(keep->pages);

@@ -11,6 +11,7 @@
 #include "base/error.h"
 
 #define FM_KEEP_SAMPLES 4
+#define FM_KEEP_PAGE_BYTES 4096 /* page scanning is only on where it is so */
 
 /* What is known of a module's calls. */
 struct fm_keep {

@@ -50,7 +50,6 @@ struct scan_question {
 #define PAGE_PRESENT (UINT64_C(1) << 3)
 #define PAGE_SWAPPED (UINT64_C(1) << 4)
 
-#define PAGE_BYTES 4096 /* page scanning is only on where it is */
 #define REGIONS_MAX 256 /* that are asked for */
 #define JOINED_SHARE 4  /* of the pages that joined regions have, at least one is written */
 
@@ -75,7 +74,7 @@ int __wrap_ioctl(int fd, unsigned long request, ...);
 
 static uint64_t pages_of(const struct region *region)
 {
-    return (region->end - region->start) / PAGE_BYTES;
+    return (region->end - region->start) / FM_KEEP_PAGE_BYTES;
 }
 
 /* Joins those with at most `gap` pages between them.  Returns how many are left. */
@@ -83,7 +82,7 @@ static size_t join(struct region *regions, size_t count, uint64_t gap)
 {
     size_t last = 0;
     for (size_t i = 1; i < count; i++) {
-        if (regions[i].start - regions[last].end <= gap * PAGE_BYTES)
+        if (regions[i].start - regions[last].end <= gap * FM_KEEP_PAGE_BYTES)
             regions[last].end = regions[i].end;
         else
             regions[++last] = regions[i];
