@@ -26,7 +26,7 @@ _faasm() {
     local settings="listen data samples workers slots queue_length await_depth
         memory_bytes_max guest_stack_bytes keep_resident_bytes keep_total_bytes
         warm_slots page_scanning module_bytes modules_bytes
-        user_file_bytes files_memory_bytes builds connections header_bytes header_ms body_ms cancel_on_half_close retention_ms records
+        user_file_bytes files_memory_bytes builds compile_cache connections header_bytes header_ms body_ms cancel_on_half_close retention_ms records
         records_bytes stored_calls stored_bytes recent_bytes metrics_users drain_ms"
 
     COMPREPLY=()

@@ -32,6 +32,54 @@ def variant(module, number):
     return module + b"\x00" + bytes([len(content)]) + content
 
 
+def unsigned(data, at):
+    """An integer in LEB128 (WebAssembly, 5.2.2), and where it ends."""
+    value = shift = 0
+    while True:
+        value |= (data[at] & 0x7F) << shift
+        at += 1
+        if data[at - 1] < 0x80:
+            return value, at
+        shift += 7
+
+
+def leb(value):
+    groups = []
+    while True:
+        groups.append(value & 0x7F)
+        value >>= 7
+        if not value:
+            return bytes([group | 0x80 for group in groups[:-1]] + groups[-1:])
+
+
+def code_section(module):
+    """Where it begins, with its id, where its content does, and where it ends."""
+    at = 8
+    while True:
+        size, content = unsigned(module, at + 1)
+        if module[at] == 10:
+            return at, content, content + size
+        at = content + size
+
+
+def with_one_function_changed(module, number):
+    """The same, but that the function in the middle begins with `i32.const number, drop`."""
+    start, content, end = code_section(module)
+    count, body = unsigned(module, content)
+    for _ in range(count // 2):
+        size, code = unsigned(module, body)
+        body = code + size
+    size, code = unsigned(module, body)
+    groups, after_locals = unsigned(module, code)
+    for _ in range(groups):
+        after_locals = unsigned(module, after_locals)[1] + 1
+    added = b"\x41" + leb(number) + b"\x1a"
+    assert number < 64  # a signed integer of one byte
+    changed = leb(size + len(added)) + module[code:after_locals] + added + module[after_locals:code + size]
+    section = module[content:body] + changed + module[code + size:end]
+    return module[:start] + b"\x0a" + leb(len(section)) + section + module[end:]
+
+
 def unprepared_sample(name):
     """A sample that has no snapshot, so that each call initialises it."""
     clang = "clang-22" if shutil.which("clang-22") else "clang"

@@ -3,7 +3,7 @@ import subprocess
 import tempfile
 import time
 
-from harness.modules import program, sample, variant
+from harness.modules import program, sample, variant, with_one_function_changed
 from harness.report import Figure
 from harness.servers import Faasm
 from harness.wire import percentile, request
@@ -37,14 +37,17 @@ def upload_ms(client, path, query, module, body, expected):
 
 
 def upload_round(bench, client, module, query, body, expected, numbers):
-    found = {"put": [], "call": [], "both": [], "alone": []}
+    found = {"put": [], "call": [], "both": [], "again": [], "alone": []}
     for number in numbers:
-        changed = variant(module, number)
-        put, call = upload_ms(client, f"/f/bench/{number}", query, changed, body, expected)
+        path = f"/f/bench/{number}"
+        other = variant(module, number)
+        put, call = upload_ms(client, path, query, other, body, expected)
         found["put"].append(put)
         found["call"].append(call)
         found["both"].append(put + call)
-        found["alone"].append(compile_ms(bench, changed))
+        changed = with_one_function_changed(other, number % 64)
+        found["again"].append(sum(upload_ms(client, path, query, changed, body, expected)))
+        found["alone"].append(compile_ms(bench, other))
     return {name: percentile(values, 50) for name, values in found.items()}
 
 
@@ -81,4 +84,6 @@ def uploads(bench):
         figure(f"{much}: from upload to the first answer, p50", large_rounds, "both",
                ("ratio <=", 1.2)),
         figure(f"{much}: its first call, p50", large_rounds, "call"),
+        figure(f"{much}, uploaded again with one function changed: to the first answer, p50",
+               large_rounds, "again"),
     ]

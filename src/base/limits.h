@@ -72,6 +72,8 @@ FM_MUST_CHECK int fm_limit_parse(const struct fm_limit_row *row, const char *tex
 
 #define FM_MODULE_BYTES_MAX_DEFAULT (64 * FM_MIB)    /* an uploaded module */
 #define FM_GUEST_STACK_BYTES_DEFAULT FM_MIB          /* a guest's call stack */
+#define FM_COMPILE_CACHE_MODULE_MIN (64 * FM_KIB)    /* a smaller module leaves no compile cache */
+#define FM_COMPILE_CACHE_CODE_MAX 2                  /* times as large as the machine code */
 #define FM_SNAPSHOT_CPU_MS 10000                     /* of an initialisation, at upload */
 #define FM_SNAPSHOT_BYTES_MAX (64 * FM_MIB)          /* of the module that one makes */
 #define FM_SNAPSHOT_MEMORY_BYTES (256 * FM_MIB)      /* linear memory of one */

@@ -1,7 +1,8 @@
-/* compile.c - the compile process: `faasm compile`, module on descriptor 0, output on descriptor 1.
+/* compile.c - the compile process: `faasm compile`, module on descriptor 0, output on descriptor 1;
+ * on 3 and 4, where they are files, a compile cache to be used, and the one to be written.
  *
- * Where descriptor 0 is a socket instead, it makes everything ready and waits there for the two:
- * half of the time in which a small module is compiled is the start of the process.
+ * Where descriptor 0 is a socket instead, it makes everything ready and waits there for these
+ * files: half of the time in which a small module is compiled is the start of the process.
  *
  * It has its own limits of memory, CPU time and file size, no other descriptors, and dies with its
  * parent.  It is also where a module is initialised, if it wants that once and not per call
@@ -21,6 +22,7 @@
 #include "cmd/cmd.h"
 #include "cmd/compile_format.h"
 #include "cmd/snapshot.h"
+#include "engine/compile_cache.h"
 #include "engine/engine.h"
 #include "engine/module.h"
 #include "engine/snapshot.h"
@@ -34,15 +36,24 @@
 #endif
 
 #define VERB "compile"
-#define INPUT_FD 0
-#define OUTPUT_FD 1
+#define INPUT_FD fm_compile_places[FM_COMPILE_WASM]
+#define OUTPUT_FD fm_compile_places[FM_COMPILE_OUTPUT]
+#define CACHE_FD fm_compile_places[FM_COMPILE_CACHE]
+#define NEW_CACHE_FD fm_compile_places[FM_COMPILE_NEW_CACHE]
 #define ARENA_BYTES_MAX FM_GIB /* what a module says of itself: as many imports as it may have */
 
-static int write_all(const void *data, size_t bytes)
+/* What does not depend on the module. */
+struct tools {
+    struct fm_compile_cache *cache;
+    struct fm_engine *engine; /* NULL: `error` says why */
+    struct fm_error error;
+};
+
+static int write_all(int fd, const void *data, size_t bytes)
 {
     const char *at = data;
     while (bytes > 0) {
-        ssize_t written = write(OUTPUT_FD, at, bytes);
+        ssize_t written = write(fd, at, bytes);
         if (written < 0 && errno == EINTR)
             continue;
         if (written < 0)
@@ -61,9 +72,9 @@ static int write_result(const struct fm_compile_result *result)
     uint64_t length = strlen(text);
     struct fm_compile_footer footer = {.json_length = length};
     memcpy(footer.magic, FM_COMPILE_MAGIC, sizeof(footer.magic));
-    int failed = write_all(text, length);
+    int failed = write_all(OUTPUT_FD, text, length);
     if (!failed)
-        failed = write_all(&footer, sizeof(footer));
+        failed = write_all(OUTPUT_FD, &footer, sizeof(footer));
     free(text);
     return failed;
 }
@@ -93,7 +104,41 @@ static int build(struct fm_engine *engine, const uint8_t *wasm, size_t bytes,
     return failed;
 }
 
-static int compile(struct fm_engine *engine, const uint8_t *wasm, size_t bytes,
+/* --- the compile cache ------------------------------------------------------------------------ */
+
+static bool is_file(int fd, struct stat *info)
+{
+    return fstat(fd, info) == 0 && S_ISREG(info->st_mode);
+}
+
+/* What the version before has left, if it has.  It stays mapped. */
+static void fill_cache(struct fm_compile_cache *cache)
+{
+    struct stat info;
+    if (!is_file(CACHE_FD, &info) || info.st_size == 0)
+        return;
+    const void *bytes = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, CACHE_FD, 0);
+    if (bytes != MAP_FAILED)
+        (void)fm_compile_cache_fill(cache, bytes, (size_t)info.st_size);
+}
+
+/* For the next version, if that is wanted, and not too large beside the machine code. */
+static void write_cache(const struct fm_compile_cache *cache, size_t code_bytes)
+{
+    struct stat info;
+    uint8_t *bytes = NULL;
+    size_t length = 0;
+    if (is_file(NEW_CACHE_FD, &info) &&
+        fm_compile_cache_write(cache, code_bytes * FM_COMPILE_CACHE_CODE_MAX, &bytes, &length) ==
+            0 &&
+        write_all(NEW_CACHE_FD, bytes, length) != 0)
+        (void)!ftruncate(NEW_CACHE_FD, 0); /* half of one would be of no use */
+    free(bytes);
+}
+
+/* --- the module ------------------------------------------------------------------------------- */
+
+static int compile(const struct tools *tools, const uint8_t *wasm, size_t bytes,
                    struct fm_arena *arena, struct fm_compile_result *result)
 {
     struct fm_error *error = &result->error;
@@ -105,12 +150,16 @@ static int compile(struct fm_engine *engine, const uint8_t *wasm, size_t bytes,
     size_t image_bytes = 0;
     int failed = fm_module_from_text(wasm, bytes, &binary, &binary_bytes, error);
     if (!failed)
-        failed = build(engine, binary ? binary : wasm, binary ? binary_bytes : bytes, arena,
+        failed = build(tools->engine, binary ? binary : wasm, binary ? binary_bytes : bytes, arena,
                        &snapshot, &module, result);
     if (!failed)
         failed = fm_module_serialize(module, &image, &image_bytes, error);
-    if (!failed && write_all(image, image_bytes) != 0)
+    if (!failed && write_all(OUTPUT_FD, image, image_bytes) != 0)
         failed = fm_error_errno(error, errno, "cannot write the machine code");
+    if (!failed) {
+        write_cache(tools->cache, image_bytes);
+        fm_compile_cache_counts(tools->cache, &result->bodies.reused, &result->bodies.compiled);
+    }
     free(image);
     fm_module_free(module);
     free(snapshot.wasm);
@@ -118,30 +167,29 @@ static int compile(struct fm_engine *engine, const uint8_t *wasm, size_t bytes,
     return failed;
 }
 
-/* What does not depend on the module. */
-static int make_engine(struct fm_engine **ret_engine, struct fm_error *error)
+static void tools_done(struct tools *tools)
+{
+    fm_engine_free(tools->engine);
+    fm_compile_cache_free(tools->cache);
+}
+
+/* Whose module it is learns of what fails. */
+static void make_tools(struct tools *tools)
 {
     struct fm_engine_config config;
     fm_engine_config_init(&config, false);
     config.compile_parallel = COMPILE_PARALLEL;
-    struct fm_engine *engine = NULL;
-    int failed = fm_engine_new(&config, &engine, error);
-    if (!failed)
-        failed = fm_guest_imports_add(engine, error);
-    if (failed) {
-        fm_engine_free(engine);
-        return failed;
-    }
-    *ret_engine = engine;
-    return 0;
+    tools->cache = fm_compile_cache_new();
+    config.compile_cache = tools->cache;
+    (void)!fm_engine_new(&config, &tools->engine, &tools->error);
 }
 
 /* The module that is on descriptor 0 by now.  The exit code. */
-static int compile_input(struct fm_engine *engine, const struct fm_error *no_engine)
+static int compile_input(const struct tools *tools)
 {
     struct stat info;
     struct fm_error error = {0};
-    if (fstat(INPUT_FD, &info) != 0 || !S_ISREG(info.st_mode)) {
+    if (!is_file(INPUT_FD, &info)) {
         (void)fm_error_set(&error, FM_ERR_BAD_REQUEST, "this verb is the server's own");
         return fm_cmd_fail(VERB, &error);
     }
@@ -153,8 +201,9 @@ static int compile_input(struct fm_engine *engine, const struct fm_error *no_eng
     }
     struct fm_arena arena;
     fm_arena_init(&arena, ARENA_BYTES_MAX);
-    struct fm_compile_result result = {.error = *no_engine};
-    int failed = engine ? compile(engine, wasm, bytes, &arena, &result) : no_engine->code;
+    struct fm_compile_result result = {.error = tools->error};
+    fill_cache(tools->cache);
+    int failed = tools->engine ? compile(tools, wasm, bytes, &arena, &result) : tools->error.code;
     result.error.code = failed;
     failed = write_result(&result);
     fm_arena_done(&arena);
@@ -163,34 +212,28 @@ static int compile_input(struct fm_engine *engine, const struct fm_error *no_eng
     return failed ? fm_err_exit_code(failed) : 0;
 }
 
-/* Waits for the module and the output, and puts them where they belong.  False: nobody wants it. */
-static bool receive_descriptors(void)
+/* Waits for the files, and puts them where they belong.  False: nobody wants it. */
+static bool receive_files(void)
 {
-    int wasm_fd = -1;
-    int output_fd = -1;
-    if (fm_compile_receive(INPUT_FD, true, &wasm_fd, &output_fd) <= 0)
-        return false;
-    FM_ASSERT(wasm_fd > OUTPUT_FD && output_fd > OUTPUT_FD); /* these two are the socket's */
-    bool placed = dup2(wasm_fd, INPUT_FD) >= 0 && dup2(output_fd, OUTPUT_FD) >= 0;
-    return close(wasm_fd) == 0 && close(output_fd) == 0 && placed;
+    struct fm_compile_files files;
+    return fm_compile_receive(INPUT_FD, true, &files) > 0 && fm_compile_files_place(&files);
 }
 
 static int run_verb(int argc, char **argv)
 {
     (void)argv;
     struct stat info;
-    struct fm_error error = {0};
-    struct fm_engine *engine = NULL;
+    struct tools tools = {0};
     if (argc != 1) {
-        (void)fm_error_set(&error, FM_ERR_BAD_REQUEST, "this verb is the server's own");
-        return fm_cmd_fail(VERB, &error);
+        (void)fm_error_set(&tools.error, FM_ERR_BAD_REQUEST, "this verb is the server's own");
+        return fm_cmd_fail(VERB, &tools.error);
     }
-    (void)!make_engine(&engine, &error); /* whose module it is learns of it */
+    make_tools(&tools);
     bool early = fstat(INPUT_FD, &info) == 0 && S_ISSOCK(info.st_mode);
     int code = 0;
-    if (!early || receive_descriptors())
-        code = compile_input(engine, &error);
-    fm_engine_free(engine);
+    if (!early || receive_files())
+        code = compile_input(&tools);
+    tools_done(&tools);
     return code;
 }
 

@@ -1,6 +1,6 @@
 /* compile_client.c - how a build thread of the server gets a module compiled.
  *
- * A request is two descriptors in one datagram, an answer the status of a process that has ended;
+ * A request is a few descriptors in one datagram, an answer the status of a process that has ended;
  * everything else stands in the output file, which only this side reads.  Sockets are handed out
  * one to a thread at a time; there are as many as build threads, so nobody waits for one. */
 #include <errno.h>
@@ -16,12 +16,14 @@
 
 #include "cmd/compile.h"
 #include "cmd/compile_format.h"
+#include "sched/deploy.h"
 
 struct fm_compile_client {
     pthread_mutex_t mutex;
     pthread_cond_t returned;
     size_t sockets_count;
     size_t free_count;
+    struct fm_compile_counts counts;
     int *free_sockets; /* the second half of `sockets` */
     int sockets[];     /* all of them */
 };
@@ -47,6 +49,7 @@ int fm_compile_client_new(const int *sockets, size_t sockets_count,
     memcpy(client->free_sockets, sockets, sockets_count * sizeof(sockets[0]));
     client->sockets_count = sockets_count;
     client->free_count = sockets_count;
+    client->counts = (struct fm_compile_counts){0};
     *ret_client = client;
     return 0;
 }
@@ -96,34 +99,28 @@ static void give_socket(struct fm_compile_client *client, int socket)
     FM_ASSERT(!failed);
 }
 
-/* --- the datagrams ---------------------------------------------------------------------------- */
-
-union descriptors {
-    struct cmsghdr header;
-    char space[CMSG_SPACE(2 * sizeof(int))];
-};
-
-int fm_compile_send(int socket, int wasm_fd, int output_fd)
+static void count(struct fm_compile_client *client, const struct fm_compile_counts *more)
 {
-    char byte = 'c';
-    struct iovec data = {.iov_base = &byte, .iov_len = 1};
-    union descriptors control = {0};
-    struct msghdr message = {.msg_iov = &data,
-                             .msg_iovlen = 1,
-                             .msg_control = &control,
-                             .msg_controllen = sizeof(control)};
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(2 * sizeof(int));
-    const int both[2] = {wasm_fd, output_fd};
-    memcpy(CMSG_DATA(header), both, sizeof(both));
-    ssize_t sent;
-    do {
-        sent = sendmsg(socket, &message, MSG_NOSIGNAL);
-    } while (sent < 0 && errno == EINTR);
-    return sent == 1 ? 0 : FM_ERR_IO;
+    int failed = pthread_mutex_lock(&client->mutex);
+    FM_ASSERT(!failed);
+    client->counts.reused += more->reused;
+    client->counts.compiled += more->compiled;
+    failed = pthread_mutex_unlock(&client->mutex);
+    FM_ASSERT(!failed);
 }
+
+void fm_compile_client_counts(struct fm_compile_client *client,
+                              struct fm_compile_counts *ret_counts)
+{
+    int failed = pthread_mutex_lock(&client->mutex);
+    FM_ASSERT(!failed);
+    *ret_counts = client->counts;
+    failed = pthread_mutex_unlock(&client->mutex);
+    FM_ASSERT(!failed);
+}
+
+/* --- the answer --------------------------------------------------------------------------------
+ */
 
 static int receive_reply(int socket, struct fm_compile_reply *reply)
 {
@@ -132,28 +129,6 @@ static int receive_reply(int socket, struct fm_compile_reply *reply)
         got = recv(socket, reply, sizeof(*reply), 0);
     } while (got < 0 && errno == EINTR);
     return got == (ssize_t)sizeof(*reply) ? 0 : FM_ERR_IO;
-}
-
-int fm_compile_receive(int socket, bool wait, int *ret_wasm_fd, int *ret_output_fd)
-{
-    char byte;
-    struct iovec data = {.iov_base = &byte, .iov_len = 1};
-    union descriptors control = {0};
-    struct msghdr message = {.msg_iov = &data,
-                             .msg_iovlen = 1,
-                             .msg_control = &control,
-                             .msg_controllen = sizeof(control)};
-    ssize_t got = recvmsg(socket, &message, (wait ? 0 : MSG_DONTWAIT) | MSG_CMSG_CLOEXEC);
-    if (got < 0)
-        return errno == EAGAIN || errno == EINTR ? 0 : FM_ERR_IO;
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    if (got == 0 || !header || header->cmsg_len != CMSG_LEN(2 * sizeof(int)))
-        return FM_ERR_IO; /* the server has gone, or is not ours: its socket is closed */
-    int both[2];
-    memcpy(both, CMSG_DATA(header), sizeof(both));
-    *ret_wasm_fd = both[0];
-    *ret_output_fd = both[1];
-    return 1;
 }
 
 void fm_compile_answer(int socket, const struct fm_compile_reply *reply)
@@ -206,24 +181,25 @@ static int read_result(int fd, struct fm_arena *arena, struct fm_compile_result 
     return failed;
 }
 
-static int read_output(int fd, struct fm_arena *arena, struct fm_module_facts *ret_facts,
-                       struct fm_refusal *refusal, struct fm_error *error)
+static int read_output(int fd, struct fm_compilation *compilation,
+                       struct fm_compile_counts *ret_counts, struct fm_error *error)
 {
     off_t code_bytes = 0;
     struct fm_compile_result result;
-    int failed = read_result(fd, arena, &result, &code_bytes);
+    int failed = read_result(fd, compilation->arena, &result, &code_bytes);
     if (failed)
         return fm_error_set(error, failed, "%s",
                             failed == FM_ERR_NOMEM ? fm_err_meaning(failed)
                                                    : "the compiler gave no result");
     if (result.error.code) {
         *error = result.error;
-        *refusal = result.refusal;
+        compilation->refusal = result.refusal;
         return result.error.code;
     }
     if (ftruncate(fd, code_bytes) != 0)
         return fm_error_errno(error, errno, "cannot cut the compiler's output");
-    *ret_facts = result.facts;
+    compilation->facts = result.facts;
+    *ret_counts = result.bodies;
     return 0;
 }
 
@@ -261,41 +237,68 @@ static int status_error(const struct fm_compile_reply *reply, struct fm_error *e
     }
 }
 
-static int exchange(struct fm_compile_client *client, int wasm_fd, int output_fd,
+static int exchange(struct fm_compile_client *client, const struct fm_compile_files *files,
                     struct fm_compile_reply *reply)
 {
     int socket = take_socket(client);
-    int failed = fm_compile_send(socket, wasm_fd, output_fd);
+    int failed = fm_compile_send(socket, files);
     if (!failed)
         failed = receive_reply(socket, reply);
     give_socket(client, socket);
     return failed;
 }
 
-int fm_compile(void *data, const char *wasm_path, const char *cwasm_path, struct fm_arena *arena,
-               struct fm_module_facts *ret_facts, struct fm_refusal *refusal,
-               struct fm_error *error)
+static int create(const char *path, int *ret_fd, struct fm_error *error)
 {
-    struct fm_compile_client *client = data;
-    int wasm_fd = open(wasm_path, O_RDONLY | O_CLOEXEC);
-    if (wasm_fd < 0)
-        return fm_error_errno(error, errno, "cannot open '%s'", wasm_path);
-    int output_fd = open(cwasm_path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (output_fd < 0) {
-        int failed = fm_error_errno(error, errno, "cannot create '%s'", cwasm_path);
-        (void)close(wasm_fd); /* only read */
+    *ret_fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    return *ret_fd >= 0 ? 0 : fm_error_errno(error, errno, "cannot create '%s'", path);
+}
+
+/* Without a cache all of the module is compiled, and nothing else is different. */
+static int open_files(const struct fm_compilation *compilation, struct fm_compile_files *ret_files,
+                      struct fm_error *error)
+{
+    struct fm_compile_files files = {{-1, -1, -1, -1}};
+    int failed = 0;
+    files.fds[FM_COMPILE_WASM] = open(compilation->wasm_path, O_RDONLY | O_CLOEXEC);
+    if (files.fds[FM_COMPILE_WASM] < 0)
+        failed = fm_error_errno(error, errno, "cannot open '%s'", compilation->wasm_path);
+    if (!failed)
+        failed = create(compilation->cwasm_path, &files.fds[FM_COMPILE_OUTPUT], error);
+    if (failed) {
+        fm_compile_files_close(&files);
         return failed;
     }
+    if (compilation->cache_path)
+        (void)!create(compilation->cache_path, &files.fds[FM_COMPILE_NEW_CACHE], NULL);
+    if (compilation->cache_fd >= 0)
+        files.fds[FM_COMPILE_CACHE] = fcntl(compilation->cache_fd, F_DUPFD_CLOEXEC, 0);
+    *ret_files = files;
+    return 0;
+}
+
+int fm_compile(void *data, struct fm_compilation *compilation, struct fm_error *error)
+{
+    struct fm_compile_client *client = data;
+    struct fm_compile_files files;
+    int failed = open_files(compilation, &files, error);
+    if (failed)
+        return failed;
     struct fm_compile_reply reply = {0};
-    int failed = exchange(client, wasm_fd, output_fd, &reply);
+    struct fm_compile_counts bodies = {0};
+    int output_fd = files.fds[FM_COMPILE_OUTPUT];
+    failed = exchange(client, &files, &reply);
     if (failed)
         (void)fm_error_set(error, failed, "the supervisor does not answer");
     if (!failed)
         failed = status_error(&reply, error);
     if (!failed)
-        failed = read_output(output_fd, arena, ret_facts, refusal, error);
-    (void)close(wasm_fd);
+        failed = read_output(output_fd, compilation, &bodies, error);
+    files.fds[FM_COMPILE_OUTPUT] = -1;
+    fm_compile_files_close(&files);
     if (close(output_fd) != 0 && !failed)
-        failed = fm_error_errno(error, errno, "cannot write '%s'", cwasm_path);
+        failed = fm_error_errno(error, errno, "cannot write '%s'", compilation->cwasm_path);
+    if (!failed)
+        count(client, &bodies);
     return failed;
 }

@@ -26,7 +26,7 @@ static bool limit(int what, uint64_t most)
     return setrlimit((__rlimit_resource_t)what, &value) == 0;
 }
 
-void fm_compile_exec(int wasm_fd, int output_fd)
+void fm_compile_exec(const struct fm_compile_files *files)
 {
     sigset_t none;
     (void)sigemptyset(&none);
@@ -35,11 +35,10 @@ void fm_compile_exec(int wasm_fd, int output_fd)
                  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
                  limit(RLIMIT_CPU, FM_COMPILE_CPU_S) && limit(RLIMIT_AS, ADDRESS_BYTES_MAX) &&
                  limit(RLIMIT_FSIZE, FM_COMPILE_OUTPUT_BYTES) && limit(RLIMIT_CORE, 0);
-    /* 0 and 1 may be taken by each other: via numbers that are free. */
-    int wasm_high = dup(wasm_fd);
-    int output_high = dup(output_fd);
-    ready = ready && wasm_high >= 0 && output_high >= 0 && dup2(wasm_high, 0) == 0 &&
-            dup2(output_high, 1) == 1 && close_range(3, ~0U, 0) == 0 && limit(RLIMIT_NOFILE, 32);
+    struct fm_compile_files own = *files;
+    const unsigned above = (unsigned)fm_compile_places[FM_COMPILE_FILES - 1] + 1;
+    ready = ready && fm_compile_files_place(&own) && close_range(above, ~0U, 0) == 0 &&
+            limit(RLIMIT_NOFILE, 32);
     if (ready) {
         char *const arguments[] = {(char[]){"faasm"}, (char[]){"compile"}, NULL};
         char *const environment[] = {NULL};

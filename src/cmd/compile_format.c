@@ -1,6 +1,7 @@
 /* compile_format.c - what a compile process found out, as JSON, and back.
  *
- *      {"facts": {"abi": "wasi", "has_initialize": false, "memory_pages_min": 1, "imports": [...]}}
+ *      {"facts": {"abi": "wasi", "has_initialize": false, "memory_pages_min": 1, "imports": [...]},
+ *       "bodies_reused": 0, "bodies_compiled": 12}
  *      {"error": -8, "detail": "...", "missing_count": 2, "missing_imports": ["env.a", "env.b"]}
  *      {"error": -7, "detail": "...", "trap": "unreachable", "backtrace": "...", "log": "..."}
  *
@@ -44,13 +45,16 @@ static json_t *names_to_json(const char *const *names, size_t count)
 }
 
 /* What json_pack() is given with "o" it takes, and fails when that is NULL. */
-static json_t *facts_to_json(const struct fm_module_facts *facts)
+static json_t *facts_to_json(const struct fm_compile_result *result)
 {
-    return json_pack("{s:{s:s, s:b, s:b, s:I, s:I, s:o}}", "facts", "abi", fm_abi_text(facts->abi),
-                     "has_initialize", (int)facts->has_initialize, "snapshot", (int)facts->snapshot,
-                     "snapshot_us", (json_int_t)facts->snapshot_us, "memory_pages_min",
-                     (json_int_t)facts->memory_pages_min, "imports",
-                     names_to_json(facts->imports, facts->imports_count));
+    const struct fm_module_facts *facts = &result->facts;
+    return json_pack(
+        "{s:{s:s, s:b, s:b, s:I, s:I, s:o}, s:I, s:I}", "facts", "abi", fm_abi_text(facts->abi),
+        "has_initialize", (int)facts->has_initialize, "snapshot", (int)facts->snapshot,
+        "snapshot_us", (json_int_t)facts->snapshot_us, "memory_pages_min",
+        (json_int_t)facts->memory_pages_min, "imports",
+        names_to_json(facts->imports, facts->imports_count), "bodies_reused",
+        (json_int_t)result->bodies.reused, "bodies_compiled", (json_int_t)result->bodies.compiled);
 }
 
 /* What an initialisation has left; one that is over the bound is left out. */
@@ -91,7 +95,7 @@ static json_t *refusal_to_json(const struct fm_compile_result *result)
 
 char *fm_compile_result_write(const struct fm_compile_result *result)
 {
-    json_t *json = result->error.code ? refusal_to_json(result) : facts_to_json(&result->facts);
+    json_t *json = result->error.code ? refusal_to_json(result) : facts_to_json(result);
     char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
     json_decref(json);
     FM_ASSERT(!text || strlen(text) <= FM_COMPILE_JSON_MAX);
@@ -138,6 +142,17 @@ static int facts_from_json(const json_t *json, struct fm_arena *arena,
     facts->memory_pages_min = (uint64_t)pages;
     facts->imports_count = json_array_size(imports);
     return names_from_json(imports, arena, &facts->imports);
+}
+
+static int bodies_from_json(const json_t *json, struct fm_compile_counts *bodies)
+{
+    json_int_t reused = json_integer_value(json_object_get(json, "bodies_reused"));
+    json_int_t compiled = json_integer_value(json_object_get(json, "bodies_compiled"));
+    if (reused < 0 || reused > UINT32_MAX || compiled < 0 || compiled > UINT32_MAX)
+        return FM_ERR_INTERNAL;
+    bodies->reused = (uint64_t)reused;
+    bodies->compiled = (uint64_t)compiled;
+    return 0;
 }
 
 /* Printable text of several lines, or NULL. */
@@ -188,6 +203,8 @@ int fm_compile_result_read(const char *text, size_t length, struct fm_arena *are
     const json_t *facts = json_object_get(json, "facts");
     int failed = facts ? facts_from_json(facts, arena, &result.facts)
                        : refusal_from_json(json, arena, &result);
+    if (facts && !failed)
+        failed = bodies_from_json(json, &result.bodies);
     json_decref(json);
     if (!failed)
         *ret_result = result;

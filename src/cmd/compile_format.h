@@ -5,6 +5,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "call/function.h"
+#include "cmd/compile.h"
 
 #define FM_COMPILE_MAGIC "FAASMOUT"
 #define FM_COMPILE_JSON_MAX (4 * 1024 * 1024) /* mostly names of imports */
@@ -17,7 +18,8 @@ struct fm_compile_footer {
 struct fm_compile_result {
     struct fm_error error;        /* code 0: it was compiled */
     struct fm_module_facts facts; /* if it was */
-    struct fm_refusal refusal;    /* if it was not */
+    struct fm_compile_counts bodies;
+    struct fm_refusal refusal; /* if it was not */
 };
 
 /* From malloc, at most FM_COMPILE_JSON_MAX bytes and a NUL; NULL: out of memory. */

@@ -45,6 +45,8 @@
     X(files_memory_bytes, BYTES, FM_CONFIG_AUTO, FM_MIB, 1024 * FM_GIB,                            \
       "users' files kept in memory; the least recently used goes first; by default 1/8 of memory") \
     X(builds, NONE, 2, 1, 16, "modules that are compiled at once")                                 \
+    X(compile_cache, BOOL, 1, 0, 1,                                                                \
+      "keep beside machine code what the next upload of the function need not compile again")      \
     X(connections, NONE, 10000, 1, 100000,                                                         \
       "connections open at once, per worker; more are answered 503 and closed")                    \
     X(header_bytes, BYTES, 16 * FM_KIB, 4 * FM_KIB, FM_MIB,                                        \

@@ -8,6 +8,7 @@
 
 #include "base/buffer.h"
 #include "base/clock.h"
+#include "cmd/compile.h"
 #include "cmd/metrics_private.h"
 #include "cmd/server.h"
 #include "engine/engine.h"
@@ -182,6 +183,8 @@ static int put_process(struct fm_server *server, struct fm_buffer *text, const s
     struct fm_modules_counts modules;
     struct fm_user_trees_counts trees;
     struct fm_contents_counts files;
+    struct fm_compile_counts bodies;
+    fm_compile_client_counts(server->compiler, &bodies);
     fm_modules_counts(server->modules, &modules);
     fm_user_trees_counts(server->trees, &trees, &files);
     const struct {
@@ -194,6 +197,10 @@ static int put_process(struct fm_server *server, struct fm_buffer *text, const s
          (double)sums->guest_cpu_ns / 1e9},
         {"faasm_loop_pass_seconds_max", "gauge", "Longest pass of a worker's loop so far.",
          (double)sums->pass_ns_max / 1e9},
+        {"faasm_compiled_bodies", "counter", "Functions' bodies compiled, at uploads.",
+         (double)bodies.compiled},
+        {"faasm_reused_bodies", "counter", "Bodies found in the cache of the upload before.",
+         (double)bodies.reused},
         {"faasm_modules_loaded", "gauge", "Modules in memory.", (double)modules.loaded},
         {"faasm_modules_bytes", "gauge", "Bytes mapped for them.", (double)modules.bytes},
         {"faasm_module_loads", "counter", "Modules loaded.", (double)modules.loads},

@@ -124,6 +124,7 @@ static int make_shared(struct fm_server *server, const struct fm_server_start *s
         .builds = server->builds,
         .pool = server->pool,
         .memory_bytes_max = config->memory_bytes_max,
+        .compile_cache = config->compile_cache,
         .compile = fm_compile,
         .compile_data = server->compiler,
     };

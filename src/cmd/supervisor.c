@@ -195,7 +195,7 @@ static void start_early(struct early *early)
         return;
     early->pid = fork();
     if (early->pid == 0)
-        fm_compile_exec(pair[1], pair[1]);
+        fm_compile_exec(&(struct fm_compile_files){{pair[1], pair[1], -1, -1}});
     (void)close(pair[1]); /* the child has its own */
     early->socket = pair[0];
     if (early->pid < 0)
@@ -219,31 +219,29 @@ static void server_ready(struct supervisor *supervisor)
 
 /* The process that will compile this: the one that waits, or a new one; negative: errno says why.
  */
-static pid_t start_process(struct early *early, int wasm_fd, int output_fd)
+static pid_t start_process(struct early *early, const struct fm_compile_files *files)
 {
-    bool sent = early->socket >= 0 && fm_compile_send(early->socket, wasm_fd, output_fd) == 0;
+    bool sent = early->socket >= 0 && fm_compile_send(early->socket, files) == 0;
     close_fd(&early->socket); /* one that has died is reaped as nobody's */
     if (sent)
         return early->pid;
     pid_t pid = fork();
     if (pid == 0)
-        fm_compile_exec(wasm_fd, output_fd);
+        fm_compile_exec(files);
     return pid;
 }
 
 static void start_build(struct build *build, struct early *early)
 {
-    int wasm_fd = -1;
-    int output_fd = -1;
-    int got = fm_compile_receive(build->socket, false, &wasm_fd, &output_fd);
+    struct fm_compile_files files;
+    int got = fm_compile_receive(build->socket, false, &files);
     if (got < 0)
         close_fd(&build->socket);
     if (got <= 0)
         return;
-    pid_t pid = start_process(early, wasm_fd, output_fd);
+    pid_t pid = start_process(early, &files);
     int errnum = errno;
-    (void)close(wasm_fd); /* the child has its own */
-    (void)close(output_fd);
+    fm_compile_files_close(&files);
     if (pid < 0) {
         const struct fm_compile_reply reply = {.started = 0, .status = errnum};
         fm_compile_answer(build->socket, &reply);

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "engine/import.h"
 
+struct fm_compile_cache;
 struct fm_engine; /* opaque */
 
 /* Slots that a thread may be clearing, which another one that looks for a free slot does not find:
@@ -24,6 +25,7 @@ struct fm_engine_config {
     uint64_t warm_slots;          /* free slots that keep their module's pages */
     bool page_scanning;           /* find dirtied pages by asking the kernel, where it can tell */
     bool compile_parallel;        /* compile on all cores */
+    const struct fm_compile_cache *compile_cache; /* compile_cache.h; NULL: none */
     bool reserve_little; /* addresses for memory_bytes_max alone: slower code, which fits no other
                             engine */
 };

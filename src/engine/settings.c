@@ -140,6 +140,8 @@ wasm_config_t *fm_settings_new(const struct fm_engine_config *config)
     wasmtime_config_async_stack_size_set(settings, (size_t)fm_settings_fiber_bytes(config));
     fm_wt_config_backtrace(settings, FM_BACKTRACE_FRAMES_MAX);
     fm_wt_config_coredump(settings, true); /* names, no content: costs nothing measurable */
+    if (config->compile_cache)
+        fm_wt_config_cache(settings, config->compile_cache);
     if (config->pooled)
         set_pool(settings, config);
     return settings;

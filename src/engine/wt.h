@@ -28,6 +28,16 @@ bool fm_wt_coredump(wasmtime_context_t *context, const wasm_trap_t *trap,
                     const wasmtime_error_t *error, const char *name, size_t name_length,
                     wasm_byte_vec_t *head);
 
+/* cache.rs (engine/compile_cache.h says what of). */
+struct fm_compile_cache;
+struct fm_compile_cache *fm_wt_cache_new(void);
+void fm_wt_cache_delete(struct fm_compile_cache *cache); /* NULL is fine */
+void fm_wt_config_cache(wasm_config_t *config, const struct fm_compile_cache *cache);
+bool fm_wt_cache_fill(const struct fm_compile_cache *cache, const uint8_t *bytes, size_t length);
+bool fm_wt_cache_write(const struct fm_compile_cache *cache, size_t bytes_max,
+                       wasm_byte_vec_t *file);
+void fm_wt_cache_counts(const struct fm_compile_cache *cache, uint64_t *reused, uint64_t *compiled);
+
 /* snapshot.rs: a module that shows all of its state, and the module with the state of an instance
  * of that.  False: `text` says why it cannot be. */
 bool fm_wt_exports(const uint8_t *wasm, size_t length, const char *name, size_t name_length);

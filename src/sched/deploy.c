@@ -110,6 +110,31 @@ static int prove(const struct fm_deployer *deployer, const char *cwasm_path,
     return 0;
 }
 
+/* To machine code; with the compile cache of the version that is current now, and to that of the
+ * coming one, where it is worth the while. */
+static int compile(const struct fm_deployer *deployer, struct fm_upload *upload,
+                   struct fm_version *wanted, struct fm_arena *arena, struct fm_refusal *refusal,
+                   struct fm_error *error)
+{
+    const struct fm_deployer_config *config = &deployer->config;
+    bool cached = config->compile_cache && fm_upload_bytes(upload) >= FM_COMPILE_CACHE_MODULE_MIN;
+    struct fm_compilation compilation = {
+        .wasm_path = fm_upload_wasm_path(upload),
+        .cwasm_path = fm_upload_cwasm_path(upload),
+        .cache_fd = cached
+                        ? fm_functions_cache_open(config->functions, wanted->user, wanted->function)
+                        : -1,
+        .cache_path = cached ? fm_upload_cache_path(upload) : NULL,
+        .arena = arena,
+    };
+    int failed = config->compile(config->compile_data, &compilation, error);
+    if (compilation.cache_fd >= 0)
+        (void)close(compilation.cache_fd); /* only read */
+    wanted->facts = compilation.facts;
+    *refusal = compilation.refusal;
+    return failed;
+}
+
 /* Compiles, checks, commits.  `wanted` gets the facts, or `refusal` its texts, from `arena`.  The
  * module is the caller's. */
 static int build(const struct fm_deployer *deployer, struct fm_upload *upload,
@@ -117,14 +142,11 @@ static int build(const struct fm_deployer *deployer, struct fm_upload *upload,
                  struct fm_module **ret_module, bool *ret_replaced, uint64_t *ret_sequence,
                  struct fm_refusal *refusal, struct fm_error *error)
 {
-    const struct fm_deployer_config *config = &deployer->config;
     int failed = check_ceiling(deployer, wanted, error);
     if (!failed)
         failed = fm_upload_written(upload, error);
     if (!failed)
-        failed =
-            config->compile(config->compile_data, fm_upload_wasm_path(upload),
-                            fm_upload_cwasm_path(upload), arena, &wanted->facts, refusal, error);
+        failed = compile(deployer, upload, wanted, arena, refusal, error);
     if (!failed)
         failed = check_memory(wanted, error);
     struct fm_module *module = NULL;
@@ -299,10 +321,10 @@ int fm_deploy_renew(struct fm_deployer *deployer, const struct fm_version *versi
     fm_functions_code_paths(config->functions, version, wasm, cwasm);
     struct fm_arena arena;
     fm_arena_init(&arena, ARENA_BYTES_MAX);
-    struct fm_module_facts facts = {0};
-    struct fm_refusal refusal = {0};
-    int failed =
-        config->compile(config->compile_data, wasm, cwasm, &arena, &facts, &refusal, error);
+    /* Its compile cache, if it has one, is most likely of another build, too. */
+    struct fm_compilation compilation = {
+        .wasm_path = wasm, .cwasm_path = cwasm, .cache_fd = -1, .arena = &arena};
+    int failed = config->compile(config->compile_data, &compilation, error);
     if (!failed)
         failed = fm_functions_code_renew(config->functions, version, cwasm, error);
     else

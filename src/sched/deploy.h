@@ -25,12 +25,22 @@ struct fm_functions;
 struct fm_modules;
 struct fm_upload;
 
-/* Compiles `wasm_path` into `cwasm_path`, both files, in a process of its own, and waits for it.
- * Fills in the facts from `arena`.  FM_ERR_BAD_MODULE, FM_ERR_UNSUPPORTED_MODULE, FM_ERR_BUSY...
- * On failure `refusal` (zeroed) says more about it, from `arena` too. */
-typedef int fm_compile_fn(void *data, const char *wasm_path, const char *cwasm_path,
-                          struct fm_arena *arena, struct fm_module_facts *ret_facts,
-                          struct fm_refusal *refusal, struct fm_error *error);
+/* A module to be compiled, all files by their paths. */
+struct fm_compilation {
+    const char *wasm_path;
+    const char *cwasm_path; /* to be made: its machine code */
+    int cache_fd;           /* the compile cache that it may use, borrowed; -1: there is none */
+    const char *cache_path; /* to be made, or not: the one that it leaves; NULL: not wanted */
+    struct fm_arena *arena; /* of what follows */
+
+    /* The outcome. */
+    struct fm_module_facts facts;
+    struct fm_refusal refusal; /* says more about a failure */
+};
+
+/* Compiles it, in a process of its own, and waits for that.  FM_ERR_BAD_MODULE,
+ * FM_ERR_UNSUPPORTED_MODULE, FM_ERR_BUSY... */
+typedef int fm_compile_fn(void *data, struct fm_compilation *compilation, struct fm_error *error);
 
 struct fm_deployer_config {
     struct fm_functions *functions;
@@ -40,6 +50,7 @@ struct fm_deployer_config {
     struct fm_pool *builds;             /* its threads may wait for seconds */
     struct fm_pool *pool;               /* for changes and removals */
     uint64_t memory_bytes_max;          /* ceiling of the limit memory_bytes */
+    bool compile_cache;                 /* what has not changed is not compiled again */
     fm_compile_fn *compile;
     void *compile_data;
 };

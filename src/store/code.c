@@ -169,6 +169,7 @@ static int put_code(const struct fm_functions *functions, const struct fm_versio
         return failed;
     if (renameat(AT_FDCWD, cwasm_path, version_fd, FM_STORE_CWASM) != 0)
         return fm_files_error(error, errno, "put into its place", FM_STORE_CWASM);
+    (void)unlinkat(version_fd, FM_STORE_CACHE, 0); /* most likely it was of another build */
     if (renameat(functions->incoming_fd, meta_name, version_fd, FM_STORE_META) != 0)
         return fm_files_error(error, errno, "put into its place", FM_STORE_META);
     return fm_files_sync(version_fd, version->id, error);

@@ -3,6 +3,7 @@
  *      incoming/<random>/                     made
  *        function.wasm                        a link to the current version's
  *        function.cwasm                       the same, if its proof holds
+ *        function.cache                       the same, if there is one
  *      the rest                               commit.c
  *
  * All of it is done under the lock, from reading the current version to the rename: two edits at
@@ -52,6 +53,7 @@ static int link_files(const struct fm_functions *functions, const struct fm_vers
         failed = fm_files_link(version_fd, staged_fd, FM_STORE_WASM, error);
     if (failed)
         return failed;
+    (void)!fm_files_link(version_fd, staged_fd, FM_STORE_CACHE, NULL); /* never needed */
     *ret_proved = proved(functions, current, meta, ret_digest);
     if (!*ret_proved)
         return 0;

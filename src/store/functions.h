@@ -3,6 +3,8 @@
  *      <data>/key                                       secret of this data folder, mode 0600
  *      <data>/functions/<user>/<function>/<version>/function.wasm    as uploaded
  *                                                  function.cwasm   machine code, made here
+ *                                                  function.cache   what the next upload need not
+ *                                                                   compile again; may be missing
  *                                                  meta.json        what struct fm_version holds,
  *                                                                   and the code's proof
  *      <data>/functions/<user>/<function>/<version>.removed          a mark: the versions before
@@ -69,9 +71,11 @@ FM_MUST_CHECK int fm_upload_written(struct fm_upload *upload, struct fm_error *e
 
 uint64_t fm_upload_bytes(const struct fm_upload *upload);
 
-/* Full paths, NUL-ended, of the module and of where its machine code is to be written. */
+/* Full paths, NUL-ended, of the module, and of where its machine code is to be written and, if
+ * there is any, the compile cache. */
 const char *fm_upload_wasm_path(const struct fm_upload *upload);
 const char *fm_upload_cwasm_path(const struct fm_upload *upload);
+const char *fm_upload_cache_path(const struct fm_upload *upload);
 
 /* Makes it the current version of wanted->user / wanted->function.  Fills in id, folder, sha256,
  * size and created_ns; the rest (facts, limits, env, args) comes from `wanted`.  Fsyncs everything
@@ -122,6 +126,11 @@ FM_MUST_CHECK int fm_functions_code_renew(struct fm_functions *functions,
  * time; and the module.  Who then does not renew with it removes it. */
 void fm_functions_code_paths(const struct fm_functions *functions, const struct fm_version *version,
                              char *ret_wasm_path, char *ret_new_cwasm_path);
+
+/* Opens the compile cache of the function's current version, for reading; its last 32 bytes are the
+ * store's.  -1: there is none that this server's compile process has written for this function and
+ * this build of the engine. */
+int fm_functions_cache_open(struct fm_functions *functions, const char *user, const char *function);
 
 /* --- removal ---------------------------------------------------------------------------------- */
 

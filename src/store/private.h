@@ -9,6 +9,7 @@
 
 #define FM_STORE_WASM "function.wasm"
 #define FM_STORE_CWASM "function.cwasm"
+#define FM_STORE_CACHE "function.cache"
 #define FM_STORE_META "meta.json"
 
 /* Small enough for any such text, once read, to fit into the arena of a version. */

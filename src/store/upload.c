@@ -4,7 +4,9 @@
  *      write      function.wasm                 appended, hashed on the way
  *      written    function.wasm                 fsync
  *      (caller)   function.cwasm                machine code
+ *                 function.cache                or not
  *      commit     function.cwasm                fsync, hash
+ *                 function.cache                keyed hash
  *        locked   functions/<user>/<function>/  made, if new
  *                 the rest                      commit.c
  *
@@ -37,6 +39,7 @@ struct fm_upload {
     char name[FM_FILES_RANDOM_SIZE]; /* in incoming/ */
     char wasm_path[FM_FUNCTIONS_PATH_SIZE];
     char cwasm_path[FM_FUNCTIONS_PATH_SIZE];
+    char cache_path[FM_FUNCTIONS_PATH_SIZE];
 };
 
 /* --- writing ---------------------------------------------------------------------------------- */
@@ -66,6 +69,7 @@ int fm_upload_begin(struct fm_functions *functions, struct fm_upload **ret_uploa
     fm_files_random_name(upload->name);
     fm_functions_path(functions, upload->wasm_path, "incoming/%s/" FM_STORE_WASM, upload->name);
     fm_functions_path(functions, upload->cwasm_path, "incoming/%s/" FM_STORE_CWASM, upload->name);
+    fm_functions_path(functions, upload->cache_path, "incoming/%s/" FM_STORE_CACHE, upload->name);
     int failed = make_files(upload, error);
     if (failed) {
         fm_upload_end(upload);
@@ -133,6 +137,11 @@ const char *fm_upload_wasm_path(const struct fm_upload *upload)
 const char *fm_upload_cwasm_path(const struct fm_upload *upload)
 {
     return upload->cwasm_path;
+}
+
+const char *fm_upload_cache_path(const struct fm_upload *upload)
+{
+    return upload->cache_path;
 }
 
 /* --- commit ----------------------------------------------------------------------------------- */
@@ -208,6 +217,7 @@ int fm_upload_commit(struct fm_upload *upload, const struct fm_version *wanted,
     int failed = seal_code(upload, digest, error);
     if (failed)
         return fail(upload, failed);
+    fm_cache_seal(functions, wanted->user, wanted->function, upload->folder_fd);
 
     fm_functions_lock(functions);
     failed = commit_locked(upload, wanted, digest, ret_version, ret_replaced, error);

@@ -73,6 +73,11 @@ FM_MUST_CHECK int fm_versions_commit(struct fm_functions *functions,
                                      const uint8_t digest[FM_DIGEST_BYTES],
                                      struct fm_version **ret_version, struct fm_error *error);
 
+/* The compile cache that lies in `folder_fd`, of a version that is not committed yet: gets its
+ * proof, or is removed.  (cache.c) */
+void fm_cache_seal(const struct fm_functions *functions, const char *user, const char *function,
+                   int folder_fd);
+
 /* Moves one entry into `trash`, under a name that is then to be removed.  Under the lock. */
 FM_MUST_CHECK int fm_versions_trash(const struct fm_functions *functions,
                                     const struct fm_versions *versions, const char *name,

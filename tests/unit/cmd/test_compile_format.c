@@ -60,9 +60,12 @@ static void test_facts(void **state)
                                                  .snapshot_us = 77,
                                                  .memory_pages_min = 65536,
                                                  .imports = names,
-                                                 .imports_count = 3}};
+                                                 .imports_count = 3},
+                                       .bodies = {.reused = 4294967295, .compiled = 2}};
     struct fm_compile_result read = there_and_back(&result);
     assert_int_equal(read.error.code, 0);
+    assert_int_equal(read.bodies.reused, 4294967295);
+    assert_int_equal(read.bodies.compiled, 2);
     assert_int_equal(read.facts.abi, FM_ABI_REACTOR);
     assert_true(read.facts.has_initialize);
     assert_true(read.facts.snapshot);
@@ -166,6 +169,10 @@ static void test_what_nobody_wrote(void **state)
         FACTS "1}}",
         "{\"facts\":{\"abi\":\"java\",\"memory_pages_min\":1,\"imports\":[]}}",
         "{\"facts\":7}",
+        FACTS "1,\"imports\":[]},\"bodies_reused\":-1}",
+        FACTS "1,\"imports\":[]},\"bodies_reused\":4294967296}",
+        FACTS "1,\"imports\":[]},\"bodies_compiled\":-1}",
+        FACTS "1,\"imports\":[]},\"bodies_compiled\":4294967296}",
     };
     for (size_t i = 0; i < FM_ARRAY_LENGTH(bad); i++)
         if (read_text(bad[i]) != FM_ERR_INTERNAL)

@@ -5,6 +5,7 @@
 //! `wasm_engine_t` being `#[repr(C)]` structs with one field, the Rust object. The exact version is
 //! pinned and the sizes are checked at compile time, so an upgrade that changes this does not build.
 
+mod cache;
 mod coredump;
 mod lines;
 mod snapshot;
