@@ -2,8 +2,8 @@
  *
  *   - it forks the server, and forks it again when it dies: at once the first time, then with a
  * pause that doubles up to 10 s, until a server has lived for a minute;
- *   - it starts a compile process for every request on the build sockets, the next one in advance,
- *     and stops one that takes too long;
+ *   - it starts a compile process for every request on the build sockets, the next one in advance
+ *     when none is at work, and stops one that takes too long;
  *   - it remembers which calls' guests ran when a server crashed (suspects.h), for the next one;
  *   - it hands on SIGTERM and SIGINT, and ends with the server's exit code.
  *
@@ -247,7 +247,6 @@ static void start_build(struct build *build, struct early *early)
         fm_compile_answer(build->socket, &reply);
         return;
     }
-    start_early(early);
     build->pid = pid;
     build->kill_ns = fm_clock_monotonic_ns() + FM_COMPILE_WALL_S * FM_NS_PER_S;
 }
@@ -260,6 +259,16 @@ static void build_ended(struct build *build, int status)
     build->orphan = false;
     if (wanted)
         fm_compile_answer(build->socket, &reply);
+}
+
+/* One in advance, but not while a module is compiled, which its start would hold up. */
+static void start_next(struct supervisor *supervisor)
+{
+    for (size_t i = 0; i < supervisor->builds_count; i++)
+        if (supervisor->builds[i].pid > 0)
+            return;
+    if (!supervisor->stopping)
+        start_early(&supervisor->early);
 }
 
 /* --- events ----------------------------------------------------------------------------------- */
@@ -278,8 +287,10 @@ static void reap(struct supervisor *supervisor)
         if (pid == supervisor->early.pid)
             close_fd(&supervisor->early.socket);
         for (size_t i = 0; i < supervisor->builds_count; i++)
-            if (supervisor->builds[i].pid == pid)
+            if (supervisor->builds[i].pid == pid) {
                 build_ended(&supervisor->builds[i], status);
+                start_next(supervisor);
+            }
     }
 }
 
