@@ -8,7 +8,6 @@ from harness import load
 from harness.machine import Disturbance
 from harness.report import Figure
 from harness.servers import Faasm
-from harness.wire import percentile, request
 
 BARE = "bare SQLite, the same rows"
 CONNECTIONS = 64
@@ -42,19 +41,11 @@ def submit_and_run(server, client, seconds):
     return ended / (time.perf_counter() - start)
 
 
-def submit_to_result(client, count):
-    """µs from a submit to its result, one after the other; the median."""
-    submit = request("POST", PATH, b"x" * 100)
-    found = []
-    for _ in range(count):
-        before = time.perf_counter_ns()
-        answer = client.ask(submit)
-        place = answer.header("Location")
-        result = client.call("GET", f"{place}?wait=60")
-        found.append((time.perf_counter_ns() - before) / 1000)
-        if answer.status != 202 or json.loads(result.body)["status"] != "succeeded":
-            raise RuntimeError(f"{answer.status} {answer.body!r}, {result.body!r}")
-    return percentile(found, 50)
+def submit_to_result(bench, server, count):
+    """µs from a submit to its result, one after the other; the median (bench/roundtrip.c)."""
+    command = [bench.roundtrip, server.address, PATH, str(count)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)["p50_us"]
 
 
 def durable_calls(bench):
@@ -65,8 +56,7 @@ def durable_calls(bench):
         bench.program, data, bench.samples
     ) as server:
         server.wait_ready()
-        with server.client() as client:
-            submit_to_result(client, 20)
+        submit_to_result(bench, server, 20)
         disturbance = Disturbance()
         for _ in range(bench.rounds):
             found = bare(bench, ".")  # longer than the server keeps an idle connection
@@ -74,7 +64,7 @@ def durable_calls(bench):
             commit_times.append(1e6 / found["accept", 1])
             with server.client() as client:
                 rates.append(submit_and_run(server, client, bench.seconds))
-                times.append(submit_to_result(client, 50 if bench.quick else 300))
+            times.append(submit_to_result(bench, server, 50 if bench.quick else 300))
         foreign = max(0.0, disturbance.end(0.0) - 2)
     name = f"durable calls at {CONNECTIONS} connections, accepted, run, result on disk"
     late = "submit to result, one connection: p50"
