@@ -4,12 +4,14 @@
 
 #include "base/base.h"
 
-#define FM_CPUTIME_SHORT_NS UINT64_C(50000) /* up to here time on the clock stands for CPU time */
+#define FM_CPUTIME_SHORT_NS UINT64_C(50000)  /* up to here time on the clock stands for CPU time */
+#define FM_CPUTIME_FRESH_NS UINT64_C(250000) /* so long a reading of the CPU clock is used */
 
 struct fm_cputime {
     uint64_t (*read_ns)(void); /* the thread's CPU clock */
     uint64_t start_ns;         /* monotonic: when the turn began */
     uint64_t anchor_ns;        /* CPU clock when it was last read, not later than that */
+    uint64_t anchored_ns;      /* monotonic: when that was */
 };
 
 void fm_cputime_init(struct fm_cputime *cputime, uint64_t (*read_ns)(void));

@@ -63,6 +63,29 @@ static void test_old_anchor(void **state)
     assert_int_equal(fm_cputime_end(&cputime, 1000 + 300000), 300000);
 }
 
+/* What the worker did for itself is charged to nobody when that was long ago. */
+static void test_anchor_is_kept_fresh(void **state)
+{
+    (void)state;
+    struct fm_cputime cputime = fresh();
+    uint64_t now_ns = 1000000;
+    fm_cputime_begin(&cputime, now_ns, true);
+    uint64_t anchored_ns = now_ns;
+    cpu_ns += 200000;
+    now_ns = anchored_ns + FM_CPUTIME_FRESH_NS - 1;
+    fm_cputime_begin(&cputime, now_ns, false);
+    assert_int_equal(fm_cputime_end(&cputime, now_ns + SHORT), SHORT);
+    assert_int_equal(readings, 1);
+    now_ns = anchored_ns + FM_CPUTIME_FRESH_NS;
+    fm_cputime_begin(&cputime, now_ns, false);
+    assert_int_equal(readings, 2);
+    cpu_ns += 10000;
+    assert_int_equal(fm_cputime_end(&cputime, now_ns + 3000000), 10000);
+    assert_int_equal(readings, 3);
+    fm_cputime_begin(&cputime, now_ns + 3000000 + FM_CPUTIME_FRESH_NS - 1, false);
+    assert_int_equal(readings, 3);
+}
+
 static void test_exact(void **state)
 {
     (void)state;
@@ -96,8 +119,11 @@ static void test_turns_add_up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_short),        cmocka_unit_test(test_one_more_than_short),
-        cmocka_unit_test(test_old_anchor),   cmocka_unit_test(test_exact),
+        cmocka_unit_test(test_short),
+        cmocka_unit_test(test_one_more_than_short),
+        cmocka_unit_test(test_old_anchor),
+        cmocka_unit_test(test_exact),
+        cmocka_unit_test(test_anchor_is_kept_fresh),
         cmocka_unit_test(test_turns_add_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
