@@ -17,6 +17,12 @@
  * given guests less than one slice; so a burst of calls that burn CPU costs the other connections
  * one slice and not the sum of all.  An inline call that meets a tick becomes an ordinary entry.
  *
+ * But many short calls are no such burst.  Of a thousand connections hundreds are ready at once,
+ * reading and answering each takes longer than its guest, and putting a request aside costs as much
+ * again.  And a queue that is not emptied by the end of a pass makes all that come in the next one
+ * wait in it too, for as long as the load lasts.  So a pass goes on while its guests have had less
+ * than FM_CALL_SHARE_NS each, about what reading a request costs, up to some slices.
+ *
  * What a guest is charged is CPU time from when it gets the thread to when it gives it back
  * (cputime.h), making and clearing its sandbox included: cleaning up is part of what a call costs.
  *
@@ -394,6 +400,7 @@ static void run_task(struct fm_task *task)
     charge(task, used_ns);
     sched->policy->charge(&sched->queue, &task->user->turns, used_ns);
     sched->pass_guest_ns += used_ns;
+    sched->pass_runs++;
 
     int cancelled = atomic_load(&task->cancel_error);
     task->place = FM_TASK_NOWHERE;
@@ -411,6 +418,14 @@ static void run_task(struct fm_task *task)
         fm_handover_return(task, FM_RETURN_PARKED);
 }
 
+/* Whether this pass of the loop has time left for guests: of a slice or, if they are short, of what
+ * so many may have together. */
+static bool has_time(const struct fm_sched *sched, uint64_t slice_ns)
+{
+    uint64_t shares_ns = fm_min_u64(sched->pass_runs * FM_CALL_SHARE_NS, FM_PASS_NS_MAX);
+    return sched->pass_guest_ns < fm_max_u64(slice_ns, shares_ns);
+}
+
 /* Its turn has come, but not its memory: it stays the first of its user, whose new calls are held
  * now. */
 static void put_back(struct fm_task *task)
@@ -424,13 +439,13 @@ static void put_back(struct fm_task *task)
     fm_list_push_front(&turns->tasks[lane], &task->link);
 }
 
-/* Less than a slice, so that with the one that comes last it is not much more than one.  And not
- * another slice of a call that has had one, when somebody can be answered. */
+/* Less than a slice, so that with the one that comes last it is not much more than one; or many
+ * short calls.  And not another slice of a call that has had one, when somebody can be answered. */
 void fm_sched_turn(struct fm_sched *sched)
 {
     fm_children_reap(sched, false);
     uint64_t answers = sched->answers;
-    while (sched->pass_guest_ns < FM_SLICE_MIN_NS) {
+    while (has_time(sched, FM_SLICE_MIN_NS)) {
         if (sched->answers != answers && sched->queue.counts[FM_LANE_STARTED] > 0)
             break;
         struct fm_turns *turns = NULL;
@@ -450,6 +465,7 @@ void fm_sched_turn(struct fm_sched *sched)
         fm_handover_give(sched, NULL);
     fm_handover_tell(sched);
     sched->pass_guest_ns = 0;
+    sched->pass_runs = 0;
 }
 
 bool fm_sched_busy(const struct fm_sched *sched)
@@ -516,7 +532,7 @@ void fm_task_proceed(struct fm_task *task, bool may_run)
     } else if (!fm_roots_take(task)) {
         wait_for_files(task);
     } else if (may_run && task->level == 0 && fm_runqueue_empty(&sched->queue) &&
-               sched->pass_guest_ns < FM_SLICE_NS &&
+               has_time(sched, FM_SLICE_NS) &&
                (fm_sched_lanes(sched) & FM_LANE_BIT(fm_task_lane(task))) &&
                fm_quotas_may_run(task->user) &&
                fm_quotas_memory_room(task->user, task->call->limits.memory_bytes)) {

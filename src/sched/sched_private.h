@@ -19,7 +19,9 @@ struct fm_children;
 struct fm_guest;
 struct fm_read;
 
-#define FM_SLICE_MIN_NS (FM_SLICE_NS / 2) /* guest time of a turn, and of a slice that yields */
+#define FM_SLICE_MIN_NS (FM_SLICE_NS / 2)   /* guest time of a turn, and of a slice that yields */
+#define FM_CALL_SHARE_NS (FM_SLICE_NS / 50) /* guest time of a short call; see has_time() */
+#define FM_PASS_NS_MAX (4 * FM_SLICE_NS)    /* guest time of a pass with nothing but these */
 
 enum fm_task_place {
     FM_TASK_NOWHERE, /* not submitted, or finished */
@@ -94,6 +96,7 @@ struct fm_sched {
     struct fm_cputime cputime; /* of the guest that has the thread */
     struct fm_trimmer trimmer;
     uint64_t pass_guest_ns; /* guest CPU time since the last turn ended */
+    uint64_t pass_runs;     /* guests that have had the thread since then */
     uint64_t answers;       /* calls that ended, children aside: somebody waits for each */
     bool draining;
     bool closed;             /* nothing comes from other workers any more */

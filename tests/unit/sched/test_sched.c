@@ -165,6 +165,73 @@ static void a_short_call_ends_inside_submit(void **state)
     assert_null(find(f, "bob", "echo"));
 }
 
+static void load(struct fixture *f, const char *user, const char *name)
+{
+    struct fm_call *call = new_call(f, user, name, NULL, 0);
+    if (submit(f, call) == FM_SUBMIT_LATER)
+        run_until_done(f, call);
+    fm_sched_call_free(f->sched, call);
+}
+
+/* An echo that comes when so many guests have had so much time in this pass. */
+static struct fm_call *echo_after(struct fixture *f, uint64_t runs, uint64_t guest_ns,
+                                  enum fm_submit expected)
+{
+    struct fm_call *call = new_call(f, "ada", "echo", "hi", 2);
+    f->sched->pass_runs = runs;
+    f->sched->pass_guest_ns = guest_ns;
+    assert_int_equal(submit(f, call), expected);
+    assert_int_equal(f->sched->pass_runs, runs + (expected == FM_SUBMIT_DONE));
+    return call;
+}
+
+/* A pass gives guests a slice, or more when there are many and they are short. */
+static void a_burst_of_short_calls_runs_inside_submit(void **state)
+{
+    struct fixture *f = *state;
+    const uint64_t slice_runs = FM_SLICE_NS / FM_CALL_SHARE_NS;
+    publish(f, "ada", "echo", GUEST_ECHO, NULL);
+    load(f, "ada", "echo");
+
+    static const struct {
+        unsigned slices;
+        int ns; /* more or less */
+        enum fm_submit expected;
+    } cases[] = {{0, 0, FM_SUBMIT_DONE},  {1, -1, FM_SUBMIT_DONE}, {1, 0, FM_SUBMIT_LATER},
+                 {2, -1, FM_SUBMIT_DONE}, {2, 0, FM_SUBMIT_LATER}, {4, -1, FM_SUBMIT_DONE},
+                 {4, 0, FM_SUBMIT_LATER}, {5, -1, FM_SUBMIT_LATER}};
+    for (size_t i = 0; i < FM_ARRAY_LENGTH(cases); i++) {
+        uint64_t guest_ns = cases[i].slices * FM_SLICE_NS + (uint64_t)(int64_t)cases[i].ns;
+        struct fm_call *call =
+            echo_after(f, cases[i].slices * slice_runs, guest_ns, cases[i].expected);
+        run_until_done(f, call);
+        fm_sched_turn(f->sched);
+        assert_int_equal(f->sched->pass_runs, 0); /* the next pass begins anew */
+        fm_sched_call_free(f->sched, call);
+    }
+}
+
+/* Or what was queued once would keep all that follows from running at once. */
+static void a_turn_runs_short_calls_beyond_its_slice(void **state)
+{
+    struct fixture *f = *state;
+    publish(f, "ada", "echo", GUEST_ECHO, NULL);
+    load(f, "ada", "echo");
+
+    struct fm_call *calls[2];
+    for (int i = 0; i < 2; i++)
+        calls[i] = echo_after(f, 0, FM_SLICE_NS, FM_SUBMIT_LATER);
+    fm_sched_turn(f->sched);
+    assert_int_equal(calls[0]->state, FM_CALL_QUEUED); /* this pass has had its slice */
+    f->sched->pass_runs = FM_SLICE_NS / FM_CALL_SHARE_NS + 1;
+    f->sched->pass_guest_ns = FM_SLICE_NS;
+    fm_sched_turn(f->sched);
+    assert_int_equal(calls[0]->state, FM_CALL_DONE);
+    run_until_done(f, calls[1]);
+    for (int i = 0; i < 2; i++)
+        fm_sched_call_free(f->sched, calls[i]);
+}
+
 static void cpu_time_and_wall_time_end_a_call(void **state)
 {
     struct fixture *f = *state;
@@ -563,6 +630,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(a_short_call_ends_inside_submit),
+        TEST(a_burst_of_short_calls_runs_inside_submit),
+        TEST(a_turn_runs_short_calls_beyond_its_slice),
         TEST(cpu_time_and_wall_time_end_a_call),
         TEST(parked_calls_cost_no_thread_and_wake),
         TEST(users_take_turns),
