@@ -46,8 +46,20 @@ static int64_t read_input(struct fm_call *call, uint64_t offset, uint8_t *data, 
     return (int64_t)length;
 }
 
+/* A large output is not copied each time that its buffer doubles: once it is more than what is kept
+ * anyway, there is room for as much as the function wrote before.  Without memory for that it grows
+ * as it must. */
+static void expect_output(struct fm_call *call, size_t bytes)
+{
+    struct fm_buffer *output = &call->output;
+    size_t length = output->length + bytes;
+    if (length > KEEP_BYTES && length > output->capacity && call->output_expected > length)
+        (void)!fm_buffer_reserve(output, call->output_expected - output->length);
+}
+
 static int write_output(struct fm_call *call, const uint8_t *data, size_t bytes)
 {
+    expect_output(call, bytes);
     int failed = fm_buffer_append(&call->output, data, bytes);
     return failed == FM_ERR_TOO_LARGE ? FM_ERR_GUEST_LIMIT : failed;
 }
@@ -105,17 +117,23 @@ struct fm_call *fm_call_free(struct fm_call *call)
     return NULL;
 }
 
-void fm_call_reset(struct fm_call *call, const struct fm_version *version)
+void fm_call_forget(struct fm_call *call)
 {
     FM_ASSERT(call->state == FM_CALL_NEW || call->state == FM_CALL_DONE);
+    fm_buffer_clear(&call->output, KEEP_BYTES);
+    fm_buffer_clear(&call->log, KEEP_BYTES);
+    fm_arena_reset(&call->arena);
+    fm_dump_unref(call->dump);
+    call->dump = NULL;
+}
+
+void fm_call_reset(struct fm_call *call, const struct fm_version *version)
+{
+    fm_call_forget(call);
     struct fm_buffer output = call->output;
     struct fm_buffer log = call->log;
     struct fm_arena arena = call->arena;
     void *guest_room = call->guest_room;
-    fm_buffer_clear(&output, KEEP_BYTES);
-    fm_buffer_clear(&log, KEEP_BYTES);
-    fm_arena_reset(&arena);
-    fm_dump_unref(call->dump);
     *call = (struct fm_call){
         .state = FM_CALL_NEW,
         .attempt = 1,

@@ -77,6 +77,7 @@ struct fm_call {
     const uint8_t *input; /* borrowed from the owner until DONE */
     size_t input_bytes;
     struct fm_buffer output;
+    size_t output_expected;  /* by what an earlier call wrote; 0: nothing is known */
     uint64_t streamed_bytes; /* of output that is not kept: call->web's */
     struct fm_buffer log;
     bool log_truncated;
@@ -128,6 +129,10 @@ struct fm_call {
 /* A call in state NEW.  FM_ERR_NOMEM. */
 FM_MUST_CHECK int fm_call_new(const struct fm_version *version, struct fm_call **ret_call);
 struct fm_call *fm_call_free(struct fm_call *call); /* NEW or DONE only; NULL is fine */
+
+/* Lets go of the outcome of a finished call, which is kept for a next one: of its memory only what
+ * is small stays. */
+void fm_call_forget(struct fm_call *call);
 
 /* Makes a finished (or new) call as good as one from fm_call_new(), keeping its memory. */
 void fm_call_reset(struct fm_call *call, const struct fm_version *version);

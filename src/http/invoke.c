@@ -130,6 +130,8 @@ static void complete(struct fm_request *request, const struct fm_queue_chains *c
     fm_sched_remember(request->http->config.sched, request->call, chains ? &chains->error : NULL,
                       chains ? chains->children : NULL, chains ? chains->children_count : 0);
     fm_under_way_end(request->http->config.under_way, &request->under_way);
+    request->call->input = NULL; /* read for the last time */
+    fm_request_forget_body(request);
     if (!request->client) {
         free_call(request);
         fm_request_free(request);

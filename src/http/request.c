@@ -93,6 +93,11 @@ static void forget_body(struct fm_request *request, size_t keep_bytes)
     fm_buffer_clear(&request->body, keep_bytes);
 }
 
+void fm_request_forget_body(struct fm_request *request)
+{
+    forget_body(request, FM_HTTP_KEEP_BYTES);
+}
+
 uint8_t *fm_request_take_body(struct fm_request *request, size_t *ret_bytes)
 {
     size_t room = request->body.capacity;
@@ -118,7 +123,7 @@ void fm_request_free(struct fm_request *request)
 {
     struct fm_http *http = request->http;
     FM_ASSERT(!request->client && !request->suspended);
-    forget_body(request, FM_HTTP_KEEP_BYTES);
+    fm_request_forget_body(request);
     fm_buffer_clear(&request->query, FM_HTTP_KEEP_BYTES);
     fm_buffer_clear(&request->path, FM_HTTP_KEEP_BYTES);
     fm_buffer_clear(&request->text, FM_HTTP_KEEP_BYTES);

@@ -146,6 +146,9 @@ void fm_request_free_all(struct fm_http *http);    /* those that were kept */
 /* Gives the body, which is whole, to the caller: from malloc, NULL if it is empty. */
 uint8_t *fm_request_take_body(struct fm_request *request, size_t *ret_bytes);
 
+/* The body has been read and nobody needs it any more, however long its answer takes to send. */
+void fm_request_forget_body(struct fm_request *request);
+
 /* Puts the request aside until fm_request_wake().  With `hang_up`, a client that leaves meanwhile
  * is noticed and handler->cancel called. */
 void fm_request_wait(struct fm_request *request, bool hang_up);

@@ -23,6 +23,7 @@ struct fm_slot {
     struct fm_lease concurrency;
     bool starts_calls; /* its module imports call_start: its calls stay on this worker */
     struct fm_recent_function *recent; /* NULL: no call of it was remembered yet */
+    size_t output_bytes;               /* of the call that ended last */
     uint32_t calls;                    /* made and not yet freed */
     bool retired; /* not the current version any more; goes with its last call */
     bool loading;

@@ -95,6 +95,7 @@ static void task_recycle(struct fm_sched *sched, struct fm_task *task)
         task_free(task);
         return;
     }
+    fm_call_forget(task->call);
     fm_list_push_front(&sched->free_tasks, &task->link);
     sched->free_tasks_count++;
 }
@@ -127,6 +128,7 @@ int fm_sched_call_new(struct fm_sched *sched, struct fm_function *function,
     call->task = task;
     call->child_ops = &fm_children_ops;
     call->pinned = slot->starts_calls;
+    call->output_expected = slot->output_bytes;
     call->created_real_ns = fm_clock_real_ns();
     call->created_ns = fm_clock_monotonic_ns();
     call->deadline_ns = call->created_ns + call->limits.wall_ms * FM_NS_PER_MS;
@@ -589,6 +591,7 @@ static void finish(struct fm_task *task, uint64_t now_ns)
     fm_roots_give(task);
     fm_call_set_state(call, FM_CALL_DONE, now_ns);
     fm_door_leave(task);
+    task->slot->output_bytes = call->output.length;
     struct fm_function *function = task->slot->function;
     sched->counts.finished++;
     sched->answers += task->level == 0;

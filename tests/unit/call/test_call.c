@@ -262,6 +262,54 @@ static void a_reset_call_is_as_good_as_new(void **state)
     done(call);
 }
 
+/* What a call that has ended keeps for a next one is small, whatever it wrote. */
+static void a_forgotten_call_keeps_little_memory(void **state)
+{
+    (void)state;
+    static const uint8_t data[100000];
+    struct fm_version large = version;
+    large.limits.output_bytes = large.limits.log_bytes = sizeof(data);
+    struct fm_call *call = NULL;
+    assert_int_equal(fm_call_new(&large, &call), 0);
+    assert_int_equal(call->io->write_output(call, data, sizeof(data)), 0);
+    call->io->write_log(call, data, sizeof(data));
+    fm_call_set_state(call, FM_CALL_DONE, 1);
+    fm_call_forget(call);
+    assert_int_equal(call->output.capacity, 0);
+    assert_int_equal(call->log.capacity, 0);
+    fm_call_reset(call, &large);
+    assert_int_equal(call->io->write_output(call, data, 100), 0);
+    fm_call_set_state(call, FM_CALL_DONE, 1);
+    fm_call_forget(call);
+    assert_int_equal(call->output.length, 0);
+    assert_true(call->output.capacity >= 100);
+    done(call);
+}
+
+/* There is room at once for what was written before, unless that is no more than is kept anyway. */
+static void a_large_output_is_expected(void **state)
+{
+    (void)state;
+    static const uint8_t data[1000];
+    struct fm_version large = version;
+    large.limits.output_bytes = 3 * FM_MIB;
+    const size_t expected[] = {0, FM_MIB, 3 * FM_MIB, 4 * FM_MIB}; /* the last: of older limits */
+    for (size_t i = 0; i < FM_ARRAY_LENGTH(expected); i++) {
+        struct fm_call *call = NULL;
+        assert_int_equal(fm_call_new(&large, &call), 0);
+        call->output_expected = expected[i];
+        assert_int_equal(call->io->write_output(call, data, sizeof(data)), 0);
+        assert_true(call->output.capacity < 64 * FM_KIB); /* it may be a short one */
+        while (call->output.length < 200 * FM_KIB)
+            assert_int_equal(call->io->write_output(call, data, sizeof(data)), 0);
+        if (i == 1 || i == 2)
+            assert_int_equal(call->output.capacity, expected[i]);
+        else
+            assert_true(call->output.capacity < 512 * FM_KIB);
+        done(call);
+    }
+}
+
 static int use_a_call(void *data)
 {
     (void)data;
@@ -301,6 +349,8 @@ int main(void)
         cmocka_unit_test(ids_of_children_are_kept_up_to_a_bound),
         cmocka_unit_test(the_deadline_is_told_in_real_time),
         cmocka_unit_test(a_reset_call_is_as_good_as_new),
+        cmocka_unit_test(a_forgotten_call_keeps_little_memory),
+        cmocka_unit_test(a_large_output_is_expected),
         cmocka_unit_test(memory_may_fail_anywhere),
     };
     return cmocka_run_group_tests(tests, setup, NULL);

@@ -1,6 +1,8 @@
 /* test_request.c - requests from the first byte to the last: routes, framing, bodies, refusals. */
 #include "http/harness.h"
 
+#include "http/front.h"
+
 /* --- answers
  * -------------------------------------------------------------------------------------- */
 
@@ -652,6 +654,20 @@ static void test_bodies_in_memory(void **state)
         hang_up(&peers[i]);
 }
 
+/* The body goes with the end of its call, and not of the answer. */
+static void test_a_body_that_was_read_is_forgotten(void **state)
+{
+    (void)state;
+    struct peer peer = dial();
+    (void)post_of(&peer, "/f/u/later", 100000, true);
+    pump();
+    assert_int_equal(http->bodies_bytes, 100000);
+    finish_waiting(); /* the library does not know yet */
+    assert_int_equal(http->bodies_bytes, 0);
+    expect_length(&peer, 100000);
+    hang_up(&peer);
+}
+
 /* --- functions
  * ------------------------------------------------------------------------------------ */
 
@@ -744,6 +760,7 @@ int main(void)
         TEST(test_endless_chunks_end),
         TEST(test_bodies_of_requests_that_take_none),
         TEST(test_bodies_in_memory),
+        TEST(test_a_body_that_was_read_is_forgotten),
         TEST(test_metadata),
         TEST(test_removal),
     };
