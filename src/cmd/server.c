@@ -292,13 +292,14 @@ static void tell_ready(const struct fm_server *server, const struct fm_server_st
     (void)close(start->ready);
 }
 
-static bool all_ended(struct fm_server *server)
+/* What one has left may be a question to another, which counts as the asker's until it is answered:
+ * so none of them is stopped before all have drained. */
+static bool all_drained(struct fm_server *server)
 {
     for (unsigned i = 0; i < server->workers_count; i++) {
         struct fm_worker_counts counts;
         fm_worker_counts(&server->workers[i], &counts);
-        if (!counts.draining || counts.sched.calls > 0 || counts.http.open > 0 ||
-            counts.http.operations > 0 || counts.queue.busy > 0)
+        if (!counts.drained)
             return false;
     }
     return true;
@@ -312,7 +313,7 @@ static void drain(struct fm_server *server, const sigset_t *signals)
     for (unsigned i = 0; i < server->workers_count; i++)
         fm_worker_drain(&server->workers[i]);
     uint64_t until_ns = fm_clock_monotonic_ns() + server->config->drain_ms * FM_NS_PER_MS;
-    while (!all_ended(server) && fm_clock_monotonic_ns() < until_ns) {
+    while (!all_drained(server) && fm_clock_monotonic_ns() < until_ns) {
         const struct timespec step = {.tv_nsec = 5 * (long)FM_NS_PER_MS};
         if (sigtimedwait(signals, NULL, &step) > 0)
             break;

@@ -231,13 +231,19 @@ int fm_worker_connection(struct fm_worker *worker, int fd)
 
 /* --- the thread ------------------------------------------------------------------------------- */
 
+static bool drained(const struct fm_worker *worker, const struct fm_worker_counts *counts)
+{
+    return worker->draining && fm_sched_drained(worker->sched) && counts->http.open == 0 &&
+           counts->http.operations == 0 && counts->queue.busy == 0;
+}
+
 static void publish_counts(struct fm_worker *worker)
 {
     struct fm_worker_counts counts = {.passes = worker->passes, .pass_ns_max = worker->pass_ns_max};
     fm_sched_counts(worker->sched, &counts.sched);
     fm_http_counts(worker->http, &counts.http);
     fm_queue_counts(worker->queue, &counts.queue);
-    counts.draining = worker->draining;
+    counts.drained = drained(worker, &counts);
     atomic_store_explicit(&worker->closed, worker->received - counts.http.open,
                           memory_order_relaxed);
     int failed = pthread_mutex_lock(&worker->counts_mutex);
@@ -256,22 +262,13 @@ void fm_worker_counts(struct fm_worker *worker, struct fm_worker_counts *ret_cou
     FM_ASSERT(!failed);
 }
 
-/* A draining worker ends by itself when nothing is left to do. */
-static bool finished(const struct fm_worker *worker)
-{
-    if (worker->stopping)
-        return true;
-    const struct fm_worker_counts *counts = &worker->counts;
-    return worker->draining && fm_sched_drained(worker->sched) && counts->http.open == 0 &&
-           counts->http.operations == 0 && counts->queue.busy == 0;
-}
-
+/* Not before it is told: a worker that has drained is still asked by those that have not. */
 static void *run(void *data)
 {
     struct fm_worker *worker = data;
     fm_engine_thread_init();
     bool more = false;
-    while (!finished(worker)) {
+    while (!worker->stopping) {
         fm_loop_pass(worker->loop, more ? 0 : UINT64_MAX);
         uint64_t woken_ns = fm_loop_now_ns(worker->loop);
         (void)fm_http_turn(worker->http); /* what has come is read before a slice begins */

@@ -21,7 +21,7 @@ struct fm_worker_counts {
     struct fm_queue_counts queue;
     uint64_t passes;
     uint64_t pass_ns_max; /* longest time from the end of one wait to the start of the next */
-    bool draining;        /* it has heard of it: what follows is the end */
+    bool drained;         /* it has nothing left to do, but for those that have */
 };
 
 struct fm_worker {

@@ -171,7 +171,7 @@ bool fm_sched_busy(const struct fm_sched *sched);
  * workers. */
 void fm_sched_drain(struct fm_sched *sched);
 
-/* Nothing is left to do here, and nothing will come: a draining worker's thread may end. */
+/* Nothing is left to do here, and no call will come: as far as it goes the server may end. */
 bool fm_sched_drained(const struct fm_sched *sched);
 
 /* The threads have ended: what this worker has of others goes home, with the messages that are

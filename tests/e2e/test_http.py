@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import signal
 import socket
 import subprocess
 import time
@@ -728,6 +729,39 @@ def test_draining_closes_idle_connections(other):
     server.stop()
     assert time.monotonic() - started < 8  # not the ten seconds that calls would be given
     assert idle.ended()
+    idle.close()
+
+
+def clients_of_two_workers(server):
+    """A client of each of two workers, with a call of that worker."""
+    clients = {}
+    while len(clients) < 2:  # a new one goes to a worker that has the fewest
+        raw = Raw(server)
+        raw.send(post("/f/ada/echo"))
+        call = raw.answer()[2]["X-Faasm-Call-Id"]
+        worker = call[-2:]
+        if worker in clients:
+            raw.close()
+        else:
+            clients[worker] = raw, call
+    return clients.values()
+
+
+def test_a_worker_answers_others_until_all_have_drained(other):
+    """A question that comes after its worker has nothing left to do itself."""
+    server = other("--workers", "2")
+    server.put("ada/echo", ECHO)
+    (asker, _), (idle, call) = clients_of_two_workers(server)
+    head = f"GET /calls/{call} HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n"
+    asker.send(head.encode() + b"Expect: 100-continue\r\n\r\n")
+    assert asker.answer(head_only=True)[0] == 100  # it is under way, and not yet whole
+    server.process.send_signal(signal.SIGTERM)
+    assert idle.ended()  # the last that its worker had to do
+    asker.send(b"?")
+    status, text, _ = asker.answer()
+    assert (status, json.loads(text)["id"]) == (200, call)
+    server.stop()
+    asker.close()
     idle.close()
 
 
