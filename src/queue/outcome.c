@@ -74,19 +74,27 @@ static void begin_writing(struct fm_attempt *attempt)
     write_end(attempt);
 }
 
-/* The parent has succeeded, but its children could not be stored. */
-static void fail_for_children(struct fm_attempt *attempt, int error)
+/* The parent has succeeded, but its children cannot be started. */
+static void fail_for_children(struct fm_attempt *attempt, const struct fm_error *error)
 {
     struct fm_calls_finish *finish = &attempt->finish;
+    const char *text = fm_arena_strndup(&attempt->call->arena, error->text, strlen(error->text));
+    finish->status = FM_STATUS_FAILED;
+    finish->error = error->code;
+    finish->limit = error->code == FM_ERR_QUOTA ? "queue_length" : NULL;
+    finish->detail = text ? text : fm_err_meaning(error->code);
+}
+
+static void fail_for_disk(struct fm_attempt *attempt, int code)
+{
+    struct fm_error error = {0};
     fm_batch_drop(attempt->children);
     attempt->children = NULL;
-    (void)fm_error_set(&attempt->error, error, "the chained calls cannot be stored: %s",
-                       fm_err_meaning(error));
-    finish->children = NULL;
-    finish->children_count = 0;
-    finish->status = FM_STATUS_FAILED;
-    finish->error = error;
-    finish->detail = attempt->error.text;
+    attempt->finish.children = NULL;
+    attempt->finish.children_count = 0;
+    (void)fm_error_set(&error, code, "the chained calls cannot be stored: %s",
+                       fm_err_meaning(code));
+    fail_for_children(attempt, &error);
 }
 
 static void written(struct fm_attempt *attempt)
@@ -128,7 +136,7 @@ static void on_finished(struct fm_calls_write *write)
                 (failed == FM_ERR_CONFLICT && finish->result != FM_STATUS_RUNNING);
     if (failed && !gone) {
         if (attempt->children && failed != FM_ERR_BUSY && failed != FM_ERR_NOMEM)
-            fail_for_children(attempt, failed);
+            fail_for_disk(attempt, failed);
         if (queue->disk_paused)
             fm_list_push_back(&queue->unwritten, &entry->link);
         else
@@ -203,23 +211,25 @@ static enum fm_call_status after_failure(struct fm_attempt *attempt, uint64_t *r
 static void fill_in(struct fm_attempt *attempt)
 {
     const struct fm_call *call = attempt->call;
-    struct fm_calls_finish *finish = &attempt->finish;
-    finish->cpu_ns = call->cpu_ns;
-    finish->wall_ns = call->finished_ns - call->created_ns;
-    finish->memory_bytes = call->memory_bytes;
-    finish->exit_code = call->exit_code;
-    finish->error = call->error;
-    finish->limit = call->limit;
-    finish->trap = call->trap;
-    finish->detail = call->detail;
-    finish->backtrace = call->backtrace;
-    finish->output = call->output.data;
-    finish->output_bytes = call->output.length;
-    finish->log = call->log.data;
-    finish->log_bytes = call->log.length;
-    finish->log_truncated = call->log_truncated;
-    finish->started = call->children;
-    finish->started_count = call->children_count;
+    attempt->finish = (struct fm_calls_finish){
+        .status = FM_STATUS_SUCCEEDED,
+        .cpu_ns = call->cpu_ns,
+        .wall_ns = call->finished_ns - call->created_ns,
+        .memory_bytes = call->memory_bytes,
+        .exit_code = call->exit_code,
+        .error = call->error,
+        .limit = call->limit,
+        .trap = call->trap,
+        .detail = call->detail,
+        .backtrace = call->backtrace,
+        .output = call->output.data,
+        .output_bytes = call->output.length,
+        .log = call->log.data,
+        .log_bytes = call->log.length,
+        .log_truncated = call->log_truncated,
+        .started = call->children,
+        .started_count = call->children_count,
+    };
 }
 
 void fm_attempt_conclude(struct fm_attempt *attempt)
@@ -233,33 +243,29 @@ void fm_attempt_conclude(struct fm_attempt *attempt)
     }
     fill_in(attempt);
     fm_recent_dump_add(entry->queue->config.recent, call);
-    finish->status = FM_STATUS_SUCCEEDED;
-    if (call->error) {
+    struct fm_error error;
+    if (call->error)
         finish->status = after_failure(attempt, &finish->run_at_real_ns);
-    } else if (call->chains_count > 0 &&
-               fm_batch_children(entry->queue, call, &attempt->children, &attempt->error) != 0) {
-        finish->status = FM_STATUS_FAILED;
-        finish->error = attempt->error.code;
-        finish->limit = finish->error == FM_ERR_QUOTA ? "queue_length" : NULL;
-        finish->detail = attempt->error.text;
-    }
+    else if (call->chains_count > 0 &&
+             fm_batch_children(entry->queue, call, &attempt->children, &error) != 0)
+        fail_for_children(attempt, &error);
     begin_writing(attempt);
 }
 
 void fm_attempt_fail(struct fm_attempt *attempt, int error, const char *detail)
 {
-    struct fm_calls_finish *finish = &attempt->finish;
-    finish->status = FM_STATUS_FAILED;
-    finish->error = error;
-    finish->detail = detail; /* a literal */
+    attempt->finish = (struct fm_calls_finish){
+        .status = FM_STATUS_FAILED, .error = error, .detail = detail, /* a literal */
+    };
     begin_writing(attempt);
 }
 
 void fm_attempt_give_back(struct fm_attempt *attempt, uint64_t pause)
 {
-    struct fm_calls_finish *finish = &attempt->finish;
-    finish->status = FM_STATUS_QUEUED;
-    finish->run_at_real_ns = fm_clock_real_ns() + pause;
-    finish->uncounted = true;
+    attempt->finish = (struct fm_calls_finish){
+        .status = FM_STATUS_QUEUED,
+        .uncounted = true,
+        .run_at_real_ns = fm_clock_real_ns() + pause,
+    };
     begin_writing(attempt);
 }

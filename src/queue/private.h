@@ -49,15 +49,16 @@ struct fm_queue_entry {
     bool expired;
 };
 
-/* One attempt, from its claim to its end. */
+/* One attempt, from its claim to its end.  Thousands of calls may be parked, each with one. */
 struct fm_attempt {
     struct fm_queue_entry *entry;
     struct fm_call *call;            /* NULL: none was made, or it has gone */
     bool broken_off;                 /* by us, at the end of the process */
     struct fm_queue_batch *children; /* that are written with its end; NULL: none */
-    struct fm_error error;           /* why its children were not started */
-    struct fm_calls_claim claim;
-    struct fm_calls_finish finish;
+    union {                          /* one write after the other */
+        struct fm_calls_claim claim;
+        struct fm_calls_finish finish;
+    };
 };
 
 /* New entries, written together. */

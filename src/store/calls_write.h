@@ -80,7 +80,8 @@ struct fm_calls_finish {
     struct fm_calls_write write;
     struct fm_id id;
     enum fm_call_status status;
-    bool uncounted;          /* QUEUED: it may have one attempt more for the one that it lost */
+    bool uncounted; /* QUEUED: it may have one attempt more for the one that it lost */
+    bool log_truncated;
     uint64_t run_at_real_ns; /* of the next attempt */
     uint64_t finished_real_ns;
     uint64_t keep_until_real_ns; /* not before this is it forgotten; needed with QUEUED, too */
@@ -97,7 +98,6 @@ struct fm_calls_finish {
     size_t output_bytes;
     const uint8_t *log;
     size_t log_bytes;
-    bool log_truncated;
     const struct fm_id *started; /* calls that it started and waited for: ids, and no rows */
     size_t started_count;
     struct fm_calls_entry *children;

@@ -171,6 +171,7 @@ static void children_that_cannot_be_stored(void **state)
     struct fm_calls_get get = wait_for_end(submission.submit.id);
     assert_int_equal(get.record.status, FM_STATUS_FAILED);
     assert_int_equal(get.record.error, FM_ERR_STORAGE_FULL);
+    assert_non_null(strstr(get.record.detail, "the chained calls cannot be stored: "));
     assert_int_equal(get.record.children_count, 0);
     assert_int_equal(get.output.bytes, 4);
     assert_memory_equal(get.output.data, "kept", 4);
