@@ -32,7 +32,8 @@ struct fm_descriptor {
     const struct fm_preopen *preopen; /* it was given, as this; NULL: the guest opened it */
 };
 
-#define FM_DESCRIPTORS_FIRST 8 /* that cost no allocation */
+/* That cost no allocation: the streams, a folder, a file.  Each call has room for them. */
+#define FM_DESCRIPTORS_FIRST 5
 
 struct fm_descriptors {
     struct fm_descriptor *list;
