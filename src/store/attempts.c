@@ -15,8 +15,10 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "store/blobs.h"
 #include "store/calls_private.h"
 #include "store/files.h"
+#include "store/found.h"
 #include "store/rows.h"
 
 static int nothing_to_prepare(struct fm_calls *calls, struct fm_calls_write *write)

@@ -12,6 +12,8 @@
  * until the next start and nothing else.
  *
  * Threading: writing and reading on any thread; the list of the doomed is the writer's. */
+#include "store/blobs.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

@@ -26,6 +26,7 @@
 #include <time.h>
 
 #include "base/limits.h"
+#include "store/blobs.h"
 #include "store/calls_private.h"
 #include "store/files.h"
 #include "store/schema.h"

@@ -16,68 +16,13 @@
 #include "store/calls_read.h"
 #include "store/calls_write.h"
 #include "store/db.h"
+#include "store/inbox.h"
 
 #define FM_CALLS_DB "calls.db"
 #define FM_CALLS_BLOBS "blobs"
 
 #define FM_CALLS_APPLICATION_ID 0x6661736d /* "fasm": this file is ours */
 #define FM_CALLS_VERSION 1                 /* of the schema */
-
-/* --- inbox.c ---------------------------------------------------------------------------------- */
-
-/* What is counted apart: see inbox.c. */
-enum fm_calls_lane {
-    FM_LANE_ACCEPTS,
-    FM_LANE_OTHERS,
-    FM_LANE_LARGE_ACCEPTS, /* with blobs, which take their time */
-    FM_LANE_LARGE_OTHERS,
-    FM_LANE_COUNT_,
-};
-
-/* What waits for one thread, through fm_message.next; and what the pool does for it. */
-struct fm_calls_inbox {
-    pthread_mutex_t lock; /* for what follows */
-    pthread_cond_t changed;
-    struct fm_message *first;
-    struct fm_message **last;
-    struct {
-        uint32_t count; /* asked and not yet answered */
-        uint64_t bytes;
-    } lanes[FM_LANE_COUNT_];
-    uint32_t jobs; /* on the pool; what they need must stay */
-    bool asleep;
-    bool stopping;
-
-    uint32_t count_max; /* of each lane; these never change */
-    uint64_t bytes_max;
-};
-
-void fm_inbox_init(struct fm_calls_inbox *inbox, uint32_t count_max, uint64_t bytes_max);
-void fm_inbox_done(struct fm_calls_inbox *inbox);
-
-/* Counts it in.  FM_ERR_BUSY: over a limit, or stopping.  One that is over `bytes_max` by itself
- * may enter an empty lane, and one without bytes any lane. */
-FM_MUST_CHECK int fm_inbox_enter(struct fm_calls_inbox *inbox, enum fm_calls_lane lane,
-                                 uint64_t bytes);
-/* The same, and puts it. */
-FM_MUST_CHECK int fm_inbox_enter_put(struct fm_calls_inbox *inbox, enum fm_calls_lane lane,
-                                     uint64_t bytes, struct fm_message *message);
-void fm_inbox_put(struct fm_calls_inbox *inbox, struct fm_message *message);
-void fm_inbox_leave(struct fm_calls_inbox *inbox, enum fm_calls_lane lane, uint32_t count,
-                    uint64_t bytes);
-
-/* Waits for something.  NULL: stopping, and nothing will come any more.  Of what is there takes as
- * long as `take` says so (asked in their order; the first is always taken), as a list. */
-struct fm_message *fm_inbox_take(struct fm_calls_inbox *inbox,
-                                 bool (*take)(struct fm_message *message, void *data), void *data);
-bool fm_inbox_empty(struct fm_calls_inbox *inbox);
-void fm_inbox_stop(struct fm_calls_inbox *inbox);
-
-/* Submits to the pool.  FM_ERR_BUSY.  Each job that was taken says fm_inbox_job_done() as its last
- * step, after which the store may be gone. */
-FM_MUST_CHECK int fm_inbox_job(struct fm_calls_inbox *inbox, struct fm_pool *pool,
-                               struct fm_job *job);
-void fm_inbox_job_done(struct fm_calls_inbox *inbox);
 
 /* --- the store -------------------------------------------------------------------------------- */
 
@@ -169,34 +114,6 @@ void fm_calls_read_ask(struct fm_calls *calls, struct fm_calls_read *read,
                        const struct fm_calls_question *question, struct fm_mailbox *home);
 void fm_calls_read_answer(struct fm_calls *calls, struct fm_calls_read *read);
 
-/* --- in a transaction: found.c ---------------------------------------------------------------- */
-
-/* What a write must know of the call that it changes. */
-struct fm_calls_found {
-    int64_t seq;
-    enum fm_call_status status;
-    bool cancelled;
-    uint32_t attempt;
-    uint64_t input_bytes;
-    uint64_t bytes; /* in the sums */
-    char input_file[FM_CALLS_FILE_SIZE];
-    char output_file[FM_CALLS_FILE_SIZE];
-    char log_file[FM_CALLS_FILE_SIZE];
-};
-
-/* An error of this one write: returns 0 while the transaction stands, else the error. */
-FM_MUST_CHECK int fm_calls_write_error(struct fm_calls *calls, struct fm_calls_write *write,
-                                       int error);
-
-/* FM_ERR_NOT_FOUND. */
-FM_MUST_CHECK int fm_calls_find(struct fm_calls *calls, struct fm_id id,
-                                struct fm_calls_found *ret_found);
-FM_MUST_CHECK int fm_calls_record(struct fm_db *db, int64_t seq, struct fm_call_record *ret_record);
-void fm_calls_doom_found(struct fm_calls *calls, const struct fm_calls_found *found, bool input);
-
-/* The call's bytes in the sums become `bytes`. */
-void fm_calls_resize(struct fm_calls *calls, const struct fm_calls_found *found, uint64_t bytes);
-
 /* --- entries.c: new calls, of an accept and of a finish ----------------------------------------
  */
 
@@ -223,21 +140,3 @@ void fm_calls_checkpoint_turn(struct fm_calls *calls);  /* after each transactio
 
 /* All of the log that can be carried over, now.  Whether that was all there is. */
 bool fm_calls_checkpoint_now(struct fm_calls *calls);
-
-/* --- blobs.c ---------------------------------------------------------------------------------- */
-
-void fm_blobs_name(struct fm_id id, const char *kind, char ret_file[FM_CALLS_FILE_SIZE]);
-FM_MUST_CHECK int fm_blobs_write(struct fm_calls *calls, const char *file, const uint8_t *data,
-                                 size_t bytes);
-FM_MUST_CHECK int fm_blobs_sync(struct fm_calls *calls); /* their folder */
-FM_MUST_CHECK int fm_blobs_read(struct fm_calls *calls, const char *file, uint64_t bytes,
-                                uint8_t **ret_data, size_t *ret_bytes);
-
-/* Without memory for the name the blob stays until the next start.  "" is fine. */
-void fm_blobs_doom(struct fm_calls *calls, const char *file);
-void fm_blobs_spare(struct fm_calls *calls, size_t from); /* forgets those named since */
-void fm_blobs_remove_doomed(struct fm_calls *calls);
-
-/* Removes those that no call names. */
-FM_MUST_CHECK int fm_blobs_sweep(struct fm_calls *calls, uint64_t *ret_removed,
-                                 struct fm_error *error);

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "base/limits.h"
+#include "store/blobs.h"
 #include "store/calls_private.h"
 #include "store/rows.h"
 

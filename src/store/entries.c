@@ -15,8 +15,10 @@
 #include <nettle/sha2.h>
 
 #include "base/limits.h"
+#include "store/blobs.h"
 #include "store/calls_private.h"
 #include "store/files.h"
+#include "store/found.h"
 #include "store/rows.h"
 
 _Static_assert(sizeof(((struct fm_calls_entry *)0)->input_sha256) == SHA256_DIGEST_SIZE,

@@ -5,7 +5,10 @@
  * others fail by asking for a call that cannot be read.
  *
  * Threading: the writer's thread, in a transaction. */
+#include "store/found.h"
+
 #include "base/limits.h"
+#include "store/blobs.h"
 #include "store/calls_private.h"
 #include "store/rows.h"
 

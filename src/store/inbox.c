@@ -13,8 +13,9 @@
  * has no bounds, and its receiver must be a loop.
  *
  * Threading: put and enter by any thread, take by one. */
+#include "store/inbox.h"
+
 #include "base/error.h"
-#include "store/calls_private.h"
 
 static void lock(struct fm_calls_inbox *inbox)
 {

@@ -17,7 +17,9 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "store/blobs.h"
 #include "store/calls_private.h"
+#include "store/found.h"
 #include "store/rows.h"
 
 /* --- one call --------------------------------------------------------------------------------- */

@@ -18,6 +18,7 @@
  *
  * Threading: the writer's thread only (or a test in its place). */
 #include "base/limits.h"
+#include "store/blobs.h"
 #include "store/calls_private.h"
 
 static struct fm_calls_write *write_of(struct fm_message *message)

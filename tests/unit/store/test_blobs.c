@@ -2,6 +2,8 @@
  * fails at every step, and gone when they should be. */
 #include "calls_fixture.h"
 
+#include "store/blobs.h"
+
 #define LARGE 20000
 
 static uint8_t *data;
