@@ -9,6 +9,7 @@
 #include "http/http.h"
 #include "loop/mailbox.h"
 #include "queue/queue.h"
+#include "sched/life.h"
 #include "sched/sched.h"
 
 struct fm_config;

@@ -7,6 +7,7 @@
 #include "sched/blocked.h"
 #include "sched/cputime.h"
 #include "sched/handover.h"
+#include "sched/life.h"
 #include "sched/policy.h"
 #include "sched/registry.h"
 #include "sched/runqueue.h"

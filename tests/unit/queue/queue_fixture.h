@@ -23,6 +23,7 @@
 #include "loop/loop.h"
 #include "queue/ask.h"
 #include "queue/private.h"
+#include "sched/life.h"
 #include "sched/sched.h"
 #include "sched/users.h"
 

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "loop/loop.h"
+#include "sched/life.h"
 #include "sched/sched.h"
 #include "sched/sched_private.h"
 

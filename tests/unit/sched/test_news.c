@@ -2,6 +2,7 @@
 #include "stage.h"
 
 #include "loop/loop.h"
+#include "sched/life.h"
 #include "sched/news.h"
 #include "sched/sched.h"
 #include "torture.h"

@@ -4,6 +4,7 @@
 #include "stage.h"
 
 #include "loop/loop.h"
+#include "sched/life.h"
 #include "sched/news.h"
 #include "sched/sched.h"
 #include "sched/sched_private.h"

@@ -8,6 +8,7 @@
 
 #include "files/content.h"
 #include "loop/loop.h"
+#include "sched/life.h"
 #include "sched/sched.h"
 #include "sched/sched_private.h"
 #include "store/functions.h"

@@ -4,6 +4,7 @@
 
 #include "call/web.h"
 #include "loop/loop.h"
+#include "sched/life.h"
 #include "sched/sched.h"
 #include "sched/sched_private.h"
 
