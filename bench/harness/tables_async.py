@@ -23,21 +23,23 @@ def bare(bench, folder):
     return {(line["case"], line["askers"]): line["same_calls_per_s"] for line in found}
 
 
-def wait_until_ended(client):
-    """All that were accepted."""
-    while True:
-        metrics = client.metrics()
-        if not any(metrics[f"faasm_async_{what}"] for what in UNDER_WAY):
-            return metrics["faasm_async_ended_total"]
-        time.sleep(0.002)
+def wait_until_ended(server):
+    """All that were accepted; how many that are by now."""
+    with server.client() as client:
+        while True:
+            metrics = client.metrics()
+            if not any(metrics[f"faasm_async_{what}"] for what in UNDER_WAY):
+                return metrics["faasm_async_ended_total"]
+            time.sleep(0.002)
 
 
-def submit_and_run(server, client, seconds):
+def submit_and_run(server, seconds):
     """Calls a second, from the first submit to the last end."""
-    before = wait_until_ended(client)
+    before = wait_until_ended(server)
+    server.settle()
     start = time.perf_counter()
     load.post(server, PATH, seconds, CONNECTIONS, 100)
-    ended = wait_until_ended(client) - before
+    ended = wait_until_ended(server) - before
     return ended / (time.perf_counter() - start)
 
 
@@ -62,8 +64,7 @@ def durable_calls(bench):
             found = bare(bench, ".")  # longer than the server keeps an idle connection
             bare_rates.append(found["direct", CONNECTIONS])
             commit_times.append(1e6 / found["accept", 1])
-            with server.client() as client:
-                rates.append(submit_and_run(server, client, bench.seconds))
+            rates.append(submit_and_run(server, bench.seconds))
             times.append(submit_to_result(bench, server, 50 if bench.quick else 300))
         foreign = max(0.0, disturbance.end(0.0) - 2)
     name = f"durable calls at {CONNECTIONS} connections, accepted, run, result on disk"

@@ -42,11 +42,11 @@
 #define NEW_CACHE_FD fm_compile_places[FM_COMPILE_NEW_CACHE]
 #define ARENA_BYTES_MAX FM_GIB /* what a module says of itself: as many imports as it may have */
 
-/* What does not depend on the module. */
 struct tools {
-    struct fm_compile_cache *cache;
-    struct fm_engine *engine; /* NULL: `error` says why */
+    struct fm_compile_cache *cache; /* NULL: there is none to be used, nor to be written */
+    struct fm_engine *engine;       /* NULL: `error` says why */
     struct fm_error error;
+    size_t code_bytes; /* of machine code that was made */
 };
 
 static int write_all(int fd, const void *data, size_t bytes)
@@ -122,15 +122,17 @@ static void fill_cache(struct fm_compile_cache *cache)
         (void)fm_compile_cache_fill(cache, bytes, (size_t)info.st_size);
 }
 
-/* For the next version, if that is wanted, and not too large beside the machine code. */
-static void write_cache(const struct fm_compile_cache *cache, size_t code_bytes)
+/* For the next version, if it is not too large beside the machine code.  The last thing that is
+ * written: where there is no room for it, all the rest is there. */
+static void write_cache(const struct tools *tools)
 {
     struct stat info;
     uint8_t *bytes = NULL;
     size_t length = 0;
-    if (is_file(NEW_CACHE_FD, &info) &&
-        fm_compile_cache_write(cache, code_bytes * FM_COMPILE_CACHE_CODE_MAX, &bytes, &length) ==
-            0 &&
+    size_t most =
+        fm_min_u64(tools->code_bytes * FM_COMPILE_CACHE_CODE_MAX, FM_COMPILE_OUTPUT_BYTES);
+    if (tools->cache && is_file(NEW_CACHE_FD, &info) &&
+        fm_compile_cache_write(tools->cache, most, &bytes, &length) == 0 &&
         write_all(NEW_CACHE_FD, bytes, length) != 0)
         (void)!ftruncate(NEW_CACHE_FD, 0); /* half of one would be of no use */
     free(bytes);
@@ -138,8 +140,8 @@ static void write_cache(const struct fm_compile_cache *cache, size_t code_bytes)
 
 /* --- the module ------------------------------------------------------------------------------- */
 
-static int compile(const struct tools *tools, const uint8_t *wasm, size_t bytes,
-                   struct fm_arena *arena, struct fm_compile_result *result)
+static int compile(struct tools *tools, const uint8_t *wasm, size_t bytes, struct fm_arena *arena,
+                   struct fm_compile_result *result)
 {
     struct fm_error *error = &result->error;
     struct fm_module *module = NULL;
@@ -156,10 +158,9 @@ static int compile(const struct tools *tools, const uint8_t *wasm, size_t bytes,
         failed = fm_module_serialize(module, &image, &image_bytes, error);
     if (!failed && write_all(OUTPUT_FD, image, image_bytes) != 0)
         failed = fm_error_errno(error, errno, "cannot write the machine code");
-    if (!failed) {
-        write_cache(tools->cache, image_bytes);
+    if (!failed && tools->cache)
         fm_compile_cache_counts(tools->cache, &result->bodies.reused, &result->bodies.compiled);
-    }
+    tools->code_bytes = failed ? 0 : image_bytes;
     free(image);
     fm_module_free(module);
     free(snapshot.wasm);
@@ -174,18 +175,30 @@ static void tools_done(struct tools *tools)
 }
 
 /* Whose module it is learns of what fails. */
-static void make_tools(struct tools *tools)
+static void make_engine(struct tools *tools)
 {
     struct fm_engine_config config;
     fm_engine_config_init(&config, false);
     config.compile_parallel = COMPILE_PARALLEL;
-    tools->cache = fm_compile_cache_new();
     config.compile_cache = tools->cache;
     (void)!fm_engine_new(&config, &tools->engine, &tools->error);
 }
 
+/* When the files are there.  An engine that has a cache works by it even where there is nothing in
+ * it, so most modules get one that has none. */
+static void make_cached_engine(struct tools *tools)
+{
+    struct stat info;
+    if (!is_file(CACHE_FD, &info) && !is_file(NEW_CACHE_FD, &info))
+        return;
+    tools->engine = fm_engine_free(tools->engine);
+    tools->cache = fm_compile_cache_new();
+    fill_cache(tools->cache);
+    make_engine(tools);
+}
+
 /* The module that is on descriptor 0 by now.  The exit code. */
-static int compile_input(const struct tools *tools)
+static int compile_input(struct tools *tools)
 {
     struct stat info;
     struct fm_error error = {0};
@@ -201,11 +214,13 @@ static int compile_input(const struct tools *tools)
     }
     struct fm_arena arena;
     fm_arena_init(&arena, ARENA_BYTES_MAX);
+    make_cached_engine(tools);
     struct fm_compile_result result = {.error = tools->error};
-    fill_cache(tools->cache);
     int failed = tools->engine ? compile(tools, wasm, bytes, &arena, &result) : tools->error.code;
     result.error.code = failed;
     failed = write_result(&result);
+    if (!failed)
+        write_cache(tools);
     fm_arena_done(&arena);
     if (bytes)
         (void)munmap(wasm, bytes); /* at the end anyway */
@@ -228,7 +243,7 @@ static int run_verb(int argc, char **argv)
         (void)fm_error_set(&tools.error, FM_ERR_BAD_REQUEST, "this verb is the server's own");
         return fm_cmd_fail(VERB, &tools.error);
     }
-    make_tools(&tools);
+    make_engine(&tools);
     bool early = fstat(INPUT_FD, &info) == 0 && S_ISSOCK(info.st_mode);
     int code = 0;
     if (!early || receive_files())

@@ -5,9 +5,9 @@
  * strangers): a build thread sends the open files to the supervisor, over a socket of its own, and
  * waits for the answer.
  *
- *      server, build thread                supervisor                  compile process
- *      wasm, output, caches       -->      fork, limits, exec   -->    reads 0 and 3, writes 1 and
- * 4 reads the output's end     <--      wait status          <--    exit
+ *      server, build thread             supervisor                compile process
+ *      wasm, output, caches    -->      fork, limits, exec  -->   reads 0, 3; writes 1, 4
+ *      reads the output's end  <--      wait status         <--   exit
  *
  * Starting a process takes as long as compiling a small module, so the supervisor has one that
  * waits (supervisor.c); it is given the descriptors in the same way.
@@ -44,8 +44,8 @@ extern const int fm_compile_places[FM_COMPILE_FILES];
 
 void fm_compile_files_close(struct fm_compile_files *files);
 
-/* In the compile process, or on the way to it: puts them under these numbers.  They are gone then.
- * False: could not be done, and the process is of no use. */
+/* In the compile process, or on the way to it: puts them under these numbers, and nothing where one
+ * is missing.  They are gone then.  False: could not be done, and the process is of no use. */
 bool fm_compile_files_place(struct fm_compile_files *files);
 
 /* One datagram with the files goes to the supervisor; one of these comes back. */
@@ -75,7 +75,8 @@ void fm_compile_client_stop(struct fm_compile_client *client);
 FM_MUST_CHECK int fm_compile(void *data, struct fm_compilation *compilation,
                              struct fm_error *error);
 
-/* Bodies of functions that were found in compile caches so far, and that were compiled. */
+/* Of modules with a compile cache: bodies of functions that were found in it so far, and that were
+ * compiled. */
 struct fm_compile_counts {
     uint64_t reused;
     uint64_t compiled;

@@ -119,8 +119,7 @@ void fm_compile_client_counts(struct fm_compile_client *client,
     FM_ASSERT(!failed);
 }
 
-/* --- the answer --------------------------------------------------------------------------------
- */
+/* --- the answer ------------------------------------------------------------------------------- */
 
 static int receive_reply(int socket, struct fm_compile_reply *reply)
 {
@@ -204,7 +203,8 @@ static int read_output(int fd, struct fm_compilation *compilation,
 }
 
 /* A compile process that did not end by itself was stopped by one of its limits, or crashed. */
-static int status_error(const struct fm_compile_reply *reply, struct fm_error *error)
+static int status_error(const struct fm_compile_reply *reply, bool *ret_crashed,
+                        struct fm_error *error)
 {
     if (!reply->started)
         return fm_error_errno(error, reply->status, "cannot start a compile process");
@@ -230,6 +230,7 @@ static int status_error(const struct fm_compile_reply *reply, struct fm_error *e
                             (unsigned long long)FM_COMPILE_OUTPUT_BYTES);
     case SIGABRT: /* how the compiler ends without memory */
     default:
+        *ret_crashed = true;
         return fm_error_set(error, FM_ERR_BAD_MODULE,
                             "the module made the compiler stop (signal %d): it is broken, or takes "
                             "more than the compile limit of %llu bytes of memory",
@@ -291,7 +292,7 @@ int fm_compile(void *data, struct fm_compilation *compilation, struct fm_error *
     if (failed)
         (void)fm_error_set(error, failed, "the supervisor does not answer");
     if (!failed)
-        failed = status_error(&reply, error);
+        failed = status_error(&reply, &compilation->crashed, error);
     if (!failed)
         failed = read_output(output_fd, compilation, &bodies, error);
     files.fds[FM_COMPILE_OUTPUT] = -1;

@@ -43,6 +43,8 @@ bool fm_compile_files_place(struct fm_compile_files *files)
     for (size_t i = 0; placed && i < FM_COMPILE_FILES; i++)
         if (high.fds[i] >= 0)
             placed = dup2(high.fds[i], fm_compile_places[i]) >= 0;
+        else
+            (void)close(fm_compile_places[i]); /* whatever the server was started with */
     fm_compile_files_close(&high);
     return placed;
 }
@@ -83,6 +85,18 @@ int fm_compile_send(int socket, const struct fm_compile_files *files)
     return sent == 1 ? 0 : FM_ERR_IO;
 }
 
+/* The descriptors that came, whatever they are. */
+static size_t take(struct msghdr *message, struct fm_compile_files *ret_given)
+{
+    struct cmsghdr *header = CMSG_FIRSTHDR(message);
+    size_t bytes = header ? header->cmsg_len - CMSG_LEN(0) : 0;
+    FM_ASSERT(bytes <= sizeof(ret_given->fds)); /* the room for more is not there */
+    memset(ret_given->fds, -1, sizeof(ret_given->fds));
+    if (header)
+        memcpy(ret_given->fds, CMSG_DATA(header), bytes);
+    return bytes / sizeof(ret_given->fds[0]);
+}
+
 int fm_compile_receive(int socket, bool wait, struct fm_compile_files *ret_files)
 {
     uint8_t which = 0;
@@ -95,15 +109,16 @@ int fm_compile_receive(int socket, bool wait, struct fm_compile_files *ret_files
     ssize_t got = recvmsg(socket, &message, (wait ? 0 : MSG_DONTWAIT) | MSG_CMSG_CLOEXEC);
     if (got < 0)
         return errno == EAGAIN || errno == EINTR ? 0 : FM_ERR_IO;
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    size_t count = (size_t)__builtin_popcount(which);
-    if (got == 0 || !header || count > FM_COMPILE_FILES ||
-        header->cmsg_len != CMSG_LEN(count * sizeof(int)))
+    const unsigned always = 1U << FM_COMPILE_WASM | 1U << FM_COMPILE_OUTPUT;
+    struct fm_compile_files given;
+    size_t count = take(&message, &given);
+    if (got == 0 || which >= 1U << FM_COMPILE_FILES || (which & always) != always ||
+        count != (size_t)__builtin_popcount(which)) {
+        fm_compile_files_close(&given);
         return FM_ERR_IO; /* the server has gone, or is not ours: its socket is closed */
-    int given[FM_COMPILE_FILES];
-    memcpy(given, CMSG_DATA(header), count * sizeof(int));
+    }
     size_t next = 0;
     for (size_t i = 0; i < FM_COMPILE_FILES; i++)
-        ret_files->fds[i] = which & (1U << i) ? given[next++] : -1;
+        ret_files->fds[i] = which & (1U << i) ? given.fds[next++] : -1;
     return 1;
 }

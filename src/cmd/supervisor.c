@@ -3,7 +3,7 @@
  *   - it forks the server, and forks it again when it dies: at once the first time, then with a
  * pause that doubles up to 10 s, until a server has lived for a minute;
  *   - it starts a compile process for every request on the build sockets, the next one in advance
- *     when none is at work, and stops one that takes too long;
+ *     when one has ended, and stops one that takes too long;
  *   - it remembers which calls' guests ran when a server crashed (suspects.h), for the next one;
  *   - it hands on SIGTERM and SIGINT, and ends with the server's exit code.
  *
@@ -187,7 +187,8 @@ static void server_ended(struct supervisor *supervisor, int status)
                                  : fm_min_u64(2 * supervisor->backoff_ns, BACKOFF_MAX_NS);
 }
 
-/* Not while there is one.  Without it the next build starts its own. */
+/* Not while there is one.  When a build has ended and not when it begins, which it would hold up.
+ * Without it the next build starts its own. */
 static void start_early(struct early *early)
 {
     int pair[2];
@@ -261,16 +262,6 @@ static void build_ended(struct build *build, int status)
         fm_compile_answer(build->socket, &reply);
 }
 
-/* One in advance, but not while a module is compiled, which its start would hold up. */
-static void start_next(struct supervisor *supervisor)
-{
-    for (size_t i = 0; i < supervisor->builds_count; i++)
-        if (supervisor->builds[i].pid > 0)
-            return;
-    if (!supervisor->stopping)
-        start_early(&supervisor->early);
-}
-
 /* --- events ----------------------------------------------------------------------------------- */
 
 static void reap(struct supervisor *supervisor)
@@ -289,7 +280,8 @@ static void reap(struct supervisor *supervisor)
         for (size_t i = 0; i < supervisor->builds_count; i++)
             if (supervisor->builds[i].pid == pid) {
                 build_ended(&supervisor->builds[i], status);
-                start_next(supervisor);
+                if (!supervisor->stopping)
+                    start_early(&supervisor->early);
             }
     }
 }

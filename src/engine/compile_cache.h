@@ -25,11 +25,11 @@ struct fm_compile_cache *fm_compile_cache_free(struct fm_compile_cache *cache); 
 bool fm_compile_cache_fill(struct fm_compile_cache *cache, const uint8_t *bytes, size_t length);
 
 /* After the compilation: what the next one may take over, from malloc; all that this one has used,
- * and nothing else.  FM_ERR_TOO_LARGE: more than `bytes_max`, or than 4 GiB.  FM_ERR_NOMEM. */
+ * and nothing else.  FM_ERR_TOO_LARGE: more than `bytes_max`, than 4 GiB, or than there is memory
+ * for.  FM_ERR_NOMEM. */
 FM_MUST_CHECK int fm_compile_cache_write(const struct fm_compile_cache *cache, size_t bytes_max,
                                          uint8_t **ret_bytes, size_t *ret_length);
 
-/* Bodies (of functions, and of what leads in and out of them) that were there, and that were not.
- */
+/* Bodies of functions, and of what leads in and out of them: how many were there, and were not. */
 void fm_compile_cache_counts(const struct fm_compile_cache *cache, uint64_t *ret_reused,
                              uint64_t *ret_compiled);

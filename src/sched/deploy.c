@@ -129,7 +129,14 @@ static int compile(const struct fm_deployer *deployer, struct fm_upload *upload,
     };
     int failed = config->compile(config->compile_data, &compilation, error);
     if (compilation.cache_fd >= 0)
-        (void)close(compilation.cache_fd); /* only read */
+        (void)close(compilation.cache_fd);         /* only read */
+    if (failed && cached && compilation.crashed) { /* a cache must not be what stands in its way */
+        compilation.cache_fd = -1;
+        compilation.cache_path = NULL;
+        (void)unlink(fm_upload_cache_path(upload));
+        *error = (struct fm_error){0};
+        failed = config->compile(config->compile_data, &compilation, error);
+    }
     wanted->facts = compilation.facts;
     *refusal = compilation.refusal;
     return failed;

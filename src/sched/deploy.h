@@ -36,6 +36,7 @@ struct fm_compilation {
     /* The outcome. */
     struct fm_module_facts facts;
     struct fm_refusal refusal; /* says more about a failure */
+    bool crashed;              /* a failure that may have come from a cache, or from its size */
 };
 
 /* Compiles it, in a process of its own, and waits for that.  FM_ERR_BAD_MODULE,

@@ -83,17 +83,34 @@ static void not_a_request(void **state)
         assert_int_equal(send(pair[0], bytes[i], 1, 0), 1);
         assert_int_equal(fm_compile_receive(pair[1], false, &got), FM_ERR_IO);
     }
+    /* One without an output, and one without a module; what came is closed. */
+    int file = numbered(1);
+    int next = dup(file);
+    (void)close(next);
+    const struct fm_compile_files without[] = {{{file, -1, file, file}}, {{-1, file, -1, -1}}};
+    for (size_t i = 0; i < FM_ARRAY_LENGTH(without); i++) {
+        assert_int_equal(fm_compile_send(pair[0], &without[i]), 0);
+        assert_int_equal(fm_compile_receive(pair[1], false, &got), FM_ERR_IO);
+        int again = dup(file);
+        assert_int_equal(again, next);
+        (void)close(again);
+    }
+    (void)close(file);
     (void)close(pair[0]);
     (void)close(pair[1]);
 }
 
-/* In a process of its own: where each file is afterwards, as an exit code; 0: in its place. */
+/* In a process of its own: 0, if each file is in its place afterwards, and nothing where there is
+ * none. */
 static int place_in_child(const int from[FM_COMPILE_FILES])
 {
     pid_t pid = fork();
     if (pid == 0) {
         struct fm_compile_files files = {{-1, -1, -1, -1}};
         int aloft[FM_COMPILE_FILES];
+        for (int i = FM_COMPILE_CACHE; i < FM_COMPILE_FILES; i++)
+            if (dup2(numbered(99), fm_compile_places[i]) < 0) /* of whoever started the server */
+                _exit(49);
         for (int i = 0; i < FM_COMPILE_FILES; i++)
             aloft[i] = from[i] < 0 ? -1 : fcntl(numbered(i + 1), F_DUPFD, 100);
         for (int i = 0; i < FM_COMPILE_FILES; i++)
@@ -105,7 +122,7 @@ static int place_in_child(const int from[FM_COMPILE_FILES])
         if (!fm_compile_files_place(&files))
             _exit(51);
         for (int i = 0; i < FM_COMPILE_FILES; i++)
-            if (from[i] >= 0 && number_of(fm_compile_places[i]) != i + 1)
+            if (number_of(fm_compile_places[i]) != (from[i] >= 0 ? i + 1 : -1))
                 _exit(60 + i);
         _exit(0);
     }

@@ -145,7 +145,48 @@ static void bound(void **state)
     compiled_done(&after);
 }
 
-/* Cut anywhere, or with an index that leads elsewhere. */
+static void put_u32(uint8_t *at, uint32_t value)
+{
+    for (int i = 0; i < 4; i++)
+        at[i] = (uint8_t)(value >> (8 * i));
+}
+
+/* Compiled once more, with at least so many bodies that are not found. */
+static void assert_missing(const struct compiled *first, size_t missing)
+{
+    struct compiled after = compile(FIRST, first->left, first->left_bytes, NULL);
+    assert_in_range(after.compiled, missing, missing ? first->compiled : 0);
+    assert_same_code(first, &after);
+    compiled_done(&after);
+}
+
+/* With an index that leads elsewhere, or in another order. */
+static void damaged_index(void **state)
+{
+    (void)state;
+    struct compiled first = compile(FIRST, NULL, 0, NULL);
+    uint8_t *entries = first.left + 8;
+    uint8_t *last = first.left + HEADER_BYTES + (entries[0] - 1U) * ROW_BYTES;
+    uint8_t kept[ROW_BYTES];
+    memcpy(kept, last, sizeof(kept));
+    assert_missing(&first, 0);
+    for (size_t i = 0; i < 2; i++) { /* offset, length */
+        static const uint32_t numbers[] = {UINT32_MAX, UINT32_MAX - 7, 0x7fffffff};
+        for (size_t j = 0; j < FM_ARRAY_LENGTH(numbers); j++) {
+            put_u32(last + ROW_BYTES - 8 + 4 * i, numbers[j]);
+            assert_missing(&first, 1);
+            memcpy(last, kept, sizeof(kept));
+        }
+    }
+    memset(last, 0, ROW_BYTES - 8); /* a key before all others, and none that is asked for */
+    assert_missing(&first, 1);
+    memcpy(last, kept, sizeof(kept));
+    put_u32(entries, UINT32_MAX); /* more than there are */
+    assert_missing(&first, first.compiled);
+    compiled_done(&first);
+}
+
+/* Cut anywhere, or with lengths of which each is too large. */
 static void damage(void **state)
 {
     (void)state;
@@ -208,6 +249,7 @@ int main(void)
         cmocka_unit_test(the_code_is_that_of_any_engine),
         cmocka_unit_test(bound),
         cmocka_unit_test(damage),
+        cmocka_unit_test(damaged_index),
         cmocka_unit_test(more_than_there_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

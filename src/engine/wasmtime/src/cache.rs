@@ -13,8 +13,9 @@
 //!
 //! All numbers are little endian. What follows the last entry is not looked at. A compilation reads
 //! one such file and writes the next one, in which is only what it has asked for: what a function no
-//! longer contains is gone with the next upload. The file is read in the compile process alone, and
-//! nothing in it is believed: an entry that is not there in full is not there.
+//! longer contains is gone with the next upload. The file is read in the compile process alone. Its
+//! index is checked, and an entry that is not there in full is not there; what an entry holds is
+//! believed, as machine code is.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -111,14 +112,15 @@ impl CacheStore for Cache {
 }
 
 impl Taken {
-    /// None: over the bound.
+    /// None: over the bound, or there is no memory for it.
     fn write(&self, bytes_max: usize) -> Option<Vec<u8>> {
         let entries_bytes: usize = self.entries.values().map(|entry| entry.len()).sum();
         let bytes = HEADER_BYTES + self.entries.len() * ROW_BYTES + entries_bytes;
         if bytes > bytes_max || u32::try_from(bytes).is_err() {
             return None;
         }
-        let mut file = Vec::with_capacity(bytes);
+        let mut file = Vec::new();
+        file.try_reserve_exact(bytes).ok()?;
         file.extend_from_slice(MAGIC);
         file.extend_from_slice(&(self.entries.len() as u32).to_le_bytes());
         let mut offset = 0;
@@ -168,7 +170,8 @@ pub unsafe extern "C" fn fm_wt_cache_fill(
     }
 }
 
-/// What the next compilation can take over. False: that would be over `bytes_max`.
+/// What the next compilation can take over. False: that would be over `bytes_max`, or there is no
+/// memory for it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fm_wt_cache_write(
     cache: &Arc<Cache>,
