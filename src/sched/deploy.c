@@ -129,8 +129,9 @@ static int compile(const struct fm_deployer *deployer, struct fm_upload *upload,
     };
     int failed = config->compile(config->compile_data, &compilation, error);
     if (compilation.cache_fd >= 0)
-        (void)close(compilation.cache_fd);         /* only read */
-    if (failed && cached && compilation.crashed) { /* a cache must not be what stands in its way */
+        (void)close(compilation.cache_fd); /* only read */
+    /* A cache must not be what stands in the way of an upload. */
+    if (failed && cached && compilation.crashed) {
         compilation.cache_fd = -1;
         compilation.cache_path = NULL;
         (void)unlink(fm_upload_cache_path(upload));

@@ -4,18 +4,25 @@
 
 #define PROOF_BYTES 32
 
-/* An upload that leaves this cache; NULL: none. */
-static struct fm_version *deploy_with(const char *user, const char *function, const char *cache)
+/* An upload that has its machine code, and no cache yet. */
+static struct fm_upload *compiled_upload(void)
 {
-    struct fm_version wanted = wanted_version(user, function);
     struct fm_upload *upload = NULL;
-    struct fm_version *version = NULL;
-    bool replaced;
-    uint64_t sequence;
     assert_int_equal(fm_upload_begin(fixture_store, &upload, NULL), 0);
     assert_int_equal(fm_upload_write(upload, (const uint8_t *)"module", 6, NULL), 0);
     assert_int_equal(fm_upload_written(upload, NULL), 0);
     put_file(fm_upload_cwasm_path(upload), "code of module");
+    return upload;
+}
+
+/* An upload that leaves this cache; NULL: none. */
+static struct fm_version *deploy_with(const char *user, const char *function, const char *cache)
+{
+    struct fm_version wanted = wanted_version(user, function);
+    struct fm_upload *upload = compiled_upload();
+    struct fm_version *version = NULL;
+    bool replaced;
+    uint64_t sequence;
     if (cache)
         put_file(fm_upload_cache_path(upload), cache);
     assert_int_equal(fm_upload_commit(upload, &wanted, &version, &replaced, &sequence, NULL), 0);
@@ -89,13 +96,9 @@ static void no_plain_file(void **state)
     open_store();
     struct fm_version wanted = wanted_version("simon", "echo");
     struct fm_version *version = NULL;
-    struct fm_upload *upload = NULL;
+    struct fm_upload *upload = compiled_upload();
     bool replaced;
     uint64_t sequence;
-    assert_int_equal(fm_upload_begin(fixture_store, &upload, NULL), 0);
-    assert_int_equal(fm_upload_write(upload, (const uint8_t *)"module", 6, NULL), 0);
-    assert_int_equal(fm_upload_written(upload, NULL), 0);
-    put_file(fm_upload_cwasm_path(upload), "code of module");
     put_file(in_data("elsewhere"), "text");
     assert_int_equal(symlink(in_data("elsewhere"), fm_upload_cache_path(upload)), 0);
     assert_int_equal(fm_upload_commit(upload, &wanted, &version, &replaced, &sequence, NULL), 0);
@@ -229,14 +232,10 @@ static void failures_of_sealing(void **state)
     bool struck = true;
     open_store();
     for (long nth = 1; struck; nth++) {
-        struct fm_upload *upload = NULL;
+        struct fm_upload *upload = compiled_upload();
         struct fm_version *version = NULL;
         bool replaced;
         uint64_t sequence;
-        assert_int_equal(fm_upload_begin(fixture_store, &upload, NULL), 0);
-        assert_int_equal(fm_upload_write(upload, (const uint8_t *)"module", 6, NULL), 0);
-        assert_int_equal(fm_upload_written(upload, NULL), 0);
-        put_file(fm_upload_cwasm_path(upload), "code of module");
         put_file(fm_upload_cache_path(upload), "content");
         faults_arm(nth, ENOSPC, false);
         int failed = fm_upload_commit(upload, &wanted, &version, &replaced, &sequence, NULL);
